@@ -1,0 +1,66 @@
+"""A task, and the one function that shows it to the world."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class _PublicMark:
+    """The mark that :data:`Public` puts on a field."""
+
+    def __repr__(self) -> str:
+        return "Public"
+
+
+_PUBLIC = _PublicMark()
+
+Public = Annotated[T, _PUBLIC]
+"""``subject: Public[str]`` lets callers see the field. Every other field of a task is hidden."""
+
+ALWAYS_PUBLIC = ("id", "question", "timeout")
+"""The fields of :class:`Task` itself, which callers always see."""
+
+
+class Task(msgspec.Struct, kw_only=True):
+    """One task of a benchmark. Derive from it and add fields; they are hidden unless marked :data:`Public`.
+
+    ``id`` is unique in its dataset. ``question`` is what a model is asked. ``timeout`` is the time, in
+    seconds, that a model may take to answer; ``None`` leaves it to the runner.
+    """
+
+    id: str
+    question: str
+    timeout: float | None = None
+
+
+@functools.cache
+def public_fields(task_type: type[Task]) -> tuple[tuple[str, str], ...]:
+    """Return ``(attribute, name on the wire)`` of every field that callers may see, in field order.
+
+    Raises ``NameError`` when an annotation cannot be resolved.
+    """
+    hints = get_type_hints(task_type, include_extras=True)
+    return tuple(
+        (field.name, field.encode_name)
+        for field in msgspec.structs.fields(task_type)
+        if field.name in ALWAYS_PUBLIC or _is_marked(hints[field.name])
+    )
+
+
+def public(task: Task) -> dict[str, Any]:
+    """Make the public projection of a task: the only thing of it that ever leaves the host.
+
+    A field that is marked :data:`Public` is shown whole, whatever it contains.
+    """
+    return {name: getattr(task, attribute) for attribute, name in public_fields(type(task))}
+
+
+def _is_marked(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        return any(mark is _PUBLIC for mark in get_args(hint)[1:])
+    return False

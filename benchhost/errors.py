@@ -1,0 +1,205 @@
+"""Every error that benchhost raises on purpose, in one tree.
+
+::
+
+    BenchhostError
+    ├── UsageError             a flag, setting or argument is wrong
+    │   └── SettingsError      the settings file, environment or flags do not fit
+    ├── PluginFault            a plugin cannot be served
+    ├── RequestError           a caller asked for something that cannot be had
+    │   ├── InvalidSlice       a slice expression is not one
+    │   ├── UnknownBenchmark   no plugin of that name
+    │   ├── UnknownDataset     the benchmark has no such dataset
+    │   ├── UnknownTask        the dataset has no such task
+    │   ├── UnknownEvaluation  no evaluation of that id
+    │   ├── NotOffered         the benchmark does not offer this
+    │   ├── Unauthorized       the credential is missing or wrong
+    │   ├── PayloadRefused     the payload is of a type that the benchmark does not take
+    │   └── Malformed          the body or a parameter is not of the expected shape
+    ├── Busy                   a limit is reached; the caller may come back
+    ├── Unavailable            the benchmark is not being served at the moment
+    └── GradingFailed          a failure of ours, never of the submitter
+        ├── HookRaised         the author's hook raised
+        ├── HookOverran        the author's hook took longer than its deadline
+        ├── HookReturned       the author's hook returned something that is no result
+        └── GraderDied         the process that ran the hook ended
+
+The message of a :class:`RequestError` is written for the caller and is sent to them. The message of
+every other error is for the operator: it may quote what an author's hook said, so it goes to the log
+and never over the wire.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BenchhostError(Exception):
+    """Root of the tree. ``slug`` is the name of the error in answers, logs and the documentation."""
+
+    slug: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Internal server error"
+
+
+class UsageError(BenchhostError):
+    """A command was called with something it cannot use; the message says what to write instead."""
+
+    slug = "usage"
+    title = "The command was called wrongly"
+
+
+class SettingsError(UsageError):
+    """A setting has a wrong value or name; the message names the setting and where it came from."""
+
+    slug = "settings"
+    title = "A setting is wrong"
+
+
+class PluginFault(BenchhostError):
+    """A plugin that cannot be served.
+
+    ``reason`` is one of the words in :data:`benchhost.registry.REASONS` and may be shown to anybody;
+    the message is for the operator, since it may quote the plugin.
+    """
+
+    slug = "plugin-fault"
+    title = "The benchmark's plugin is faulty"
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RequestError(BenchhostError):
+    """A caller asked for something that cannot be had. The message is sent to the caller."""
+
+    slug = "request"
+    title = "The request cannot be answered"
+
+
+class InvalidSlice(RequestError):
+    """A slice expression is not ``start:stop:step``."""
+
+    slug = "invalid-slice"
+    title = "Invalid slice"
+
+
+class UnknownBenchmark(RequestError):
+    """No plugin of that name is installed."""
+
+    slug = "unknown-benchmark"
+    title = "Unknown benchmark"
+
+
+class UnknownDataset(RequestError):
+    """The benchmark has no dataset of that name."""
+
+    slug = "unknown-dataset"
+    title = "Unknown dataset"
+
+
+class UnknownTask(RequestError):
+    """The dataset has no task of that id."""
+
+    slug = "unknown-task"
+    title = "Unknown task"
+
+
+class UnknownEvaluation(RequestError):
+    """No evaluation of that id is recorded for this caller."""
+
+    slug = "unknown-evaluation"
+    title = "Unknown evaluation"
+
+
+class NotOffered(RequestError):
+    """The benchmark's author did not implement what was asked for."""
+
+    slug = "not-offered"
+    title = "Not offered by this benchmark"
+
+
+class Unauthorized(RequestError):
+    """The credential is missing or wrong."""
+
+    slug = "unauthorized"
+    title = "Unauthorized"
+
+
+class PayloadRefused(RequestError):
+    """The payload is of a type that this benchmark does not take."""
+
+    slug = "payload-refused"
+    title = "Payload not accepted"
+
+
+class Malformed(RequestError):
+    """The body, or a parameter, is not of the expected shape.
+
+    ``location`` is the path to the field (``("body", "payload", "type")``). The caller's own input is
+    not repeated: it may hold a credential.
+    """
+
+    slug = "malformed"
+    title = "The request is malformed"
+
+    def __init__(self, message: str, location: tuple[str | int, ...] = ("body",)) -> None:
+        super().__init__(message)
+        self.location = location
+
+
+class Busy(BenchhostError):
+    """A limit is reached. ``retry_after`` is an honest guess, in seconds, of when to come back."""
+
+    slug = "busy"
+    title = "Too many evaluations"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(BenchhostError):
+    """The benchmark cannot be served now: its plugin is faulty, or is still loading."""
+
+    slug = "unavailable"
+    title = "Benchmark not available"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class GradingFailed(BenchhostError):
+    """A response could not be judged, for a reason of ours: it is not scored, and it is not a zero."""
+
+    slug = "grading-failed"
+    title = "Grading failed"
+
+
+class HookRaised(GradingFailed):
+    """The author's hook raised an exception."""
+
+    slug = "hook-raised"
+    title = "The benchmark's hook raised an exception"
+
+
+class HookOverran(GradingFailed):
+    """The author's hook took longer than its deadline."""
+
+    slug = "hook-overran"
+    title = "The benchmark's hook took too long"
+
+
+class HookReturned(GradingFailed):
+    """The author's hook returned something that is not what the contract asks for."""
+
+    slug = "hook-returned"
+    title = "The benchmark's hook returned something unusable"
+
+
+class GraderDied(GradingFailed):
+    """The process that ran the hook ended while the hook was running."""
+
+    slug = "grader-died"
+    title = "The grading process ended"
