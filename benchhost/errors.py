@@ -18,6 +18,7 @@
     │   └── Malformed          the body or a parameter is not of the expected shape
     ├── Busy                   a limit is reached; the caller may come back
     ├── Unavailable            the benchmark is not being served at the moment
+    ├── StoreFailed            the store could not read or keep a record
     └── GradingFailed          a failure of ours, never of the submitter
         ├── HookRaised         the author's hook raised
         ├── HookOverran        the author's hook took longer than its deadline
@@ -168,6 +169,13 @@ class Unavailable(BenchhostError):
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class StoreFailed(BenchhostError):
+    """The store could not read or keep a record (disk full, file damaged, newer schema)."""
+
+    slug = "store-failed"
+    title = "The store is not available"
 
 
 class GradingFailed(BenchhostError):
