@@ -4,8 +4,10 @@
 
     BenchhostError
     ├── UsageError             a flag, setting or argument is wrong
-    │   └── SettingsError      the settings file, environment or flags do not fit
+    │   ├── SettingsError      the settings file, environment or flags do not fit
+    │   └── UnknownModel       no model of that name, or not enough is known to reach it
     ├── PluginFault            a plugin cannot be served
+    │   └── DatasetError       a file of tasks is missing, damaged or not of the expected shape
     ├── RequestError           a caller asked for something that cannot be had
     │   ├── InvalidSlice       a slice expression is not one
     │   ├── UnknownBenchmark   no plugin of that name
@@ -19,6 +21,16 @@
     ├── Busy                   a limit is reached; the caller may come back
     ├── Unavailable            the benchmark is not being served at the moment
     ├── StoreFailed            the store could not read or keep a record
+    ├── ModelError             a model did not answer; ``kind`` is the class of the failure
+    │   ├── ModelThrottled     throttled: a rate limit is reached
+    │   ├── ModelUnavailable   unavailable: the provider failed, or could not be reached
+    │   ├── ModelReplyMalformed  malformed: the reply is not what the protocol promises
+    │   ├── OutOfFunds         funds: the account has no credit left
+    │   ├── ModelAuthFailed    auth: the key is missing, wrong or not allowed
+    │   ├── ModelRequestRefused  bad_request: the provider does not take the request
+    │   ├── ContextOverflow    context_overflow: the prompt does not fit the model
+    │   ├── ContentFiltered    content_filter: the provider refuses the content
+    │   └── CircuitOpen        circuit_open: every call failed alike, so no more are made
     └── GradingFailed          a failure of ours, never of the submitter
         ├── HookRaised         the author's hook raised
         ├── HookOverran        the author's hook took longer than its deadline
@@ -56,6 +68,13 @@ class SettingsError(UsageError):
     title = "A setting is wrong"
 
 
+class UnknownModel(UsageError):
+    """A model's name leads nowhere; the message lists what would, and the variables that define a provider."""
+
+    slug = "unknown-model"
+    title = "Unknown model"
+
+
 class PluginFault(BenchhostError):
     """A plugin that cannot be served.
 
@@ -69,6 +88,19 @@ class PluginFault(BenchhostError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class DatasetError(PluginFault):
+    """A file of tasks is missing, damaged or not of the expected shape.
+
+    The message names the file, the line and the field, and never quotes the content, which may be hidden.
+    """
+
+    slug = "dataset"
+    title = "A dataset cannot be read"
+
+    def __init__(self, message: str) -> None:
+        super().__init__("datasets-failed", message)
 
 
 class RequestError(BenchhostError):
@@ -176,6 +208,103 @@ class StoreFailed(BenchhostError):
 
     slug = "store-failed"
     title = "The store is not available"
+
+
+class ModelError(BenchhostError):
+    """A model was asked and gave no completion. Never holds a key: messages are scrubbed before they get here.
+
+    ``kind`` is the word by which runs count and select such failures. ``retriable`` says whether the
+    same call may succeed later. ``status`` is the HTTP status, where there was an answer; ``retry_after``
+    the seconds that the provider asked for. ``retries`` and ``waited`` (seconds) are what was spent on
+    the call before it was given up.
+    """
+
+    slug = "model"
+    title = "The model gave no completion"
+    kind: ClassVar[str] = "error"
+    retriable: bool = False
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+        self.retries = 0
+        self.waited = 0.0
+
+
+class ModelThrottled(ModelError):
+    """A rate limit of the provider is reached."""
+
+    slug = "model-throttled"
+    title = "The model's provider is throttling"
+    kind = "throttled"
+    retriable = True
+
+
+class ModelUnavailable(ModelError):
+    """The provider failed, took too long, hung up, or could not be reached."""
+
+    slug = "model-unavailable"
+    title = "The model is not available"
+    kind = "unavailable"
+    retriable = True
+
+
+class ModelReplyMalformed(ModelError):
+    """The reply is not what the protocol promises: no JSON, or JSON without a completion."""
+
+    slug = "model-reply-malformed"
+    title = "The model's reply cannot be read"
+    kind = "malformed"
+    retriable = True
+
+
+class OutOfFunds(ModelError):
+    """The account has no credit left, or its spending limit is reached."""
+
+    slug = "model-out-of-funds"
+    title = "The account with the provider is out of funds"
+    kind = "funds"
+
+
+class ModelAuthFailed(ModelError):
+    """The key is missing, wrong, or not allowed to use the model."""
+
+    slug = "model-auth"
+    title = "The provider refused the key"
+    kind = "auth"
+
+
+class ModelRequestRefused(ModelError):
+    """The provider does not take the request: unknown model, or a parameter that it does not accept."""
+
+    slug = "model-bad-request"
+    title = "The provider refused the request"
+    kind = "bad_request"
+
+
+class ContextOverflow(ModelError):
+    """The prompt, with what may be generated, does not fit the model's context."""
+
+    slug = "model-context-overflow"
+    title = "The prompt does not fit the model"
+    kind = "context_overflow"
+
+
+class ContentFiltered(ModelError):
+    """The provider refuses to process the content of the prompt."""
+
+    slug = "model-content-filter"
+    title = "The provider refused the content"
+    kind = "content_filter"
+
+
+class CircuitOpen(ModelError):
+    """Every call failed alike, so no more are made. The message says how; the cause is the last failure."""
+
+    slug = "model-circuit-open"
+    title = "Every call to the model fails"
+    kind = "circuit_open"
 
 
 class GradingFailed(BenchhostError):

@@ -3,22 +3,30 @@
 from benchhost.contract.benchmark import Benchmark, NoSettings
 from benchhost.contract.chunk import Chunk, Error, Message
 from benchhost.contract.environment import Environment, Resources
+from benchhost.contract.model import Call, ChatMessage, Completion, Model, Prompt, Sampling, Usage
 from benchhost.contract.result import FinalScore, Response, Result
 from benchhost.contract.task import Public, Task, public, public_fields
 
 __all__ = [
     "Benchmark",
+    "Call",
+    "ChatMessage",
     "Chunk",
+    "Completion",
     "Environment",
     "Error",
     "FinalScore",
     "Message",
+    "Model",
     "NoSettings",
+    "Prompt",
     "Public",
     "Resources",
     "Response",
     "Result",
+    "Sampling",
     "Task",
+    "Usage",
     "public",
     "public_fields",
 ]
