@@ -1,0 +1,48 @@
+"""Keeps evaluations durably: what was asked to be judged, by whom it is judged, and what came of it.
+
+:class:`Store` says what a store promises; ``tests/store`` holds the suite that every store passes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchhost.errors import UsageError
+from benchhost.store.memory import MemoryStore
+from benchhost.store.protocol import Store
+from benchhost.store.records import Claim, Claimed, Evaluation, Finish, Status
+from benchhost.store.sqlite import SQLiteStore
+
+__all__ = [
+    "Claim",
+    "Claimed",
+    "Evaluation",
+    "Finish",
+    "MemoryStore",
+    "SQLiteStore",
+    "Status",
+    "Store",
+    "open_store",
+]
+
+
+def open_store(where: str | Path) -> Store:
+    """Make the store that ``where`` names. ``async with`` opens and closes it, as do its methods.
+
+    ``where`` is a path or ``sqlite:///`` and a path (a fourth slash makes it absolute), for a file of
+    SQLite; or ``memory:``, for a store that forgets everything when it is closed.
+
+    Raises :class:`~benchhost.errors.UsageError` for anything else.
+    """
+    if isinstance(where, Path):
+        return SQLiteStore(where)
+    if where == "memory:":
+        return MemoryStore()
+    scheme, separator, path = where.partition("://")
+    if not separator and where:
+        return SQLiteStore(Path(where))
+    if scheme == "sqlite" and path.startswith("/") and path != "/":
+        return SQLiteStore(Path(path[1:]))
+    raise UsageError(
+        f"a store is a path, sqlite:/// and a path, or memory:, not {scheme + '://…' if separator else where!r}"
+    )

@@ -1,0 +1,79 @@
+"""The simplest store: a dict. For tests and for runs that nobody wants to keep."""
+
+# ruff: noqa: D102 (Store says what each method promises)
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from benchhost.errors import StoreFailed
+from benchhost.store.protocol import Store
+from benchhost.store.records import Claim, Claimed, Evaluation, Finish, running
+
+
+class MemoryStore(Store):
+    """Keeps evaluations in this process until it is closed."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Evaluation] | None = None
+
+    async def open(self) -> None:
+        if self._records is not None:
+            raise StoreFailed("the store is open already")
+        self._records = {}
+
+    async def close(self) -> None:
+        self._records = None
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
+        records = self._open_records()
+        answers = []
+        for claim in claims:
+            found = records.get(claim.id)
+            mine = found is None or found.status in ("error", "interrupted")
+            if mine:
+                records[claim.id] = running(claim, 1 if found is None else found.attempt + 1)
+            answers.append(Claimed(mine, records[claim.id]))
+        return answers
+
+    async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
+        records = self._open_records()
+        answers = []
+        for finish in finishes:
+            found = records.get(finish.id)
+            recorded = (
+                found is not None
+                and found.status == "running"
+                and (found.owner, found.attempt) == (finish.owner, finish.attempt)
+            )
+            if found is not None and recorded:
+                records[finish.id] = msgspec.structs.replace(found, **msgspec.structs.asdict(finish))
+            answers.append(recorded)
+        return answers
+
+    async def evaluation(self, evaluation_id: str) -> Evaluation | None:
+        return self._open_records().get(evaluation_id)
+
+    async def evaluations(self, ids: Sequence[str]) -> dict[str, Evaluation]:
+        records = self._open_records()
+        return {each: records[each] for each in ids if each in records}
+
+    async def owners(self) -> set[str]:
+        return {record.owner for record in self._open_records().values() if record.status == "running"}
+
+    async def interrupt(self, owner: str) -> int:
+        records = self._open_records()
+        theirs = [record for record in records.values() if record.status == "running" and record.owner == owner]
+        records.update((record.id, msgspec.structs.replace(record, status="interrupted")) for record in theirs)
+        return len(theirs)
+
+    async def counts(self) -> dict[tuple[str, str], int]:
+        return dict(Counter((record.benchmark, record.status) for record in self._open_records().values()))
+
+    def _open_records(self) -> dict[str, Evaluation]:
+        if self._records is None:
+            raise StoreFailed("the store is not open")
+        return self._records

@@ -1,0 +1,84 @@
+"""The schema of the SQLite store, as the list of changes that led to it.
+
+A file says in ``user_version`` how many of them it has been through. Changes are only ever added to
+the end: files that were made by the ones above exist.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from benchhost.errors import StoreFailed
+
+APPLICATION_ID = 0x62686F73
+"""``bhos`` in ASCII: how a file of ours is told from any other file of SQLite (``PRAGMA application_id``)."""
+
+Migration = Sequence[str]
+"""The statements of one change."""
+
+MIGRATIONS: Sequence[Migration] = (
+    # 1: evaluations. The columns are in the order of the fields of Evaluation. Rows are appended and
+    # found through the index over their id: ids are digests, and a table that was ordered by them
+    # would touch two scattered pages for each evaluation where this touches one.
+    (
+        """
+        CREATE TABLE evaluation (
+            id TEXT PRIMARY KEY NOT NULL,
+            tenant TEXT NOT NULL,
+            benchmark TEXT NOT NULL,
+            dataset TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            run TEXT NOT NULL,
+            task TEXT NOT NULL,
+            response_digest TEXT NOT NULL,
+            evaluator_version TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            started_at REAL NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('running', 'scored', 'error', 'interrupted')),
+            attempt INTEGER NOT NULL,
+            result BLOB,
+            private BLOB,
+            errors TEXT,
+            cause TEXT,
+            finished_at REAL
+        )
+        """,
+        "CREATE INDEX evaluation_running ON evaluation (owner) WHERE status = 'running'",
+    ),
+)
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring a file to the newest schema, in one transaction.
+
+    Raises :class:`~benchhost.errors.StoreFailed` when the file is not a store, or is one of a newer
+    benchhost, and ``sqlite3.Error`` when a statement fails; the file is then as it was.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection)
+        if version > len(migrations):
+            raise StoreFailed(
+                f"the store has schema {version}, and this benchhost knows schemas up to {len(migrations)}: "
+                "it was written by a newer benchhost. Install that one, or name another file"
+            )
+        for number, statements in enumerate(migrations[version:], version + 1):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Return how many migrations the file has been through: 0 for one that is empty."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application != APPLICATION_ID and (application or version or tables):
+        raise StoreFailed("the file is a database of something other than benchhost: name another file for the store")
+    return int(version)

@@ -1,0 +1,76 @@
+"""What every store promises."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from benchhost.store.records import Claim, Claimed, Evaluation, Finish
+
+
+class Store(abc.ABC):
+    """Keeps evaluations. It is used from one event loop; several processes may have the same store open.
+
+    Every method but :meth:`close` raises :class:`~benchhost.errors.StoreFailed` when the store cannot
+    read or keep a record, or is not open. The records of one call are kept together or not at all. A
+    call that is cancelled may still be carried out.
+    """
+
+    @abc.abstractmethod
+    async def open(self) -> None:
+        """Make the store ready for use. What does not exist yet is created."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Keep what was asked to be kept before this call, then let go of everything."""
+
+    @abc.abstractmethod
+    async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
+        """Ask to judge responses; the answers come in the order of the claims.
+
+        A claim is granted (``mine``) when its evaluation is new, or when its last attempt ended in
+        ``error`` or was ``interrupted``: it is then ``running``, and this is the next attempt. It is
+        not granted when the evaluation is ``scored`` or ``running``, so of several claims of one id
+        one is granted. A granted claim outlives a killed process, but perhaps not a power cut.
+        """
+
+    @abc.abstractmethod
+    async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
+        """Record outcomes, and say of each whether it was recorded; when this returns, they are on disk.
+
+        An outcome is recorded only while its evaluation is running under its owner, in its attempt.
+        """
+
+    @abc.abstractmethod
+    async def evaluation(self, evaluation_id: str) -> Evaluation | None:
+        """Return the evaluation of that id, or ``None``. Reads never wait for writes."""
+
+    @abc.abstractmethod
+    async def evaluations(self, ids: Sequence[str]) -> dict[str, Evaluation]:
+        """Return the evaluations of those ids that are recorded, by id."""
+
+    @abc.abstractmethod
+    async def owners(self) -> set[str]:
+        """Return the owners of running evaluations."""
+
+    @abc.abstractmethod
+    async def interrupt(self, owner: str) -> int:
+        """Mark the running evaluations of an owner that is gone as interrupted, and return how many there were."""
+
+    @abc.abstractmethod
+    async def counts(self) -> dict[tuple[str, str], int]:
+        """Count the evaluations of each benchmark and status: ``{(benchmark, status): number}``.
+
+        Reads every record, so it is for an operator's question rather than for every request.
+        """
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,96 @@
+"""What a store keeps, and what it is given to keep."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Status = Literal["running", "scored", "error", "interrupted"]
+"""``running``: somebody judges it now. ``scored``: it has a result, for good. ``error``: it could not be
+judged, and may be tried again. ``interrupted``: whoever judged it is gone; it may be tried again."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The wish to judge one response.
+
+    ``id`` is the digest of the identity (tenant, benchmark, fingerprint, run, task, response and
+    evaluator), as 32 hexadecimal digits: two claims of one id are the same evaluation. ``owner`` is
+    the process that will judge it. ``started_at`` is in seconds since 1970.
+    """
+
+    id: str
+    tenant: str
+    benchmark: str
+    dataset: str
+    fingerprint: str
+    run: str
+    task: str
+    response_digest: str
+    evaluator_version: str
+    owner: str
+    started_at: float
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one attempt: ``owner`` and ``attempt`` are those of the claim that it ends.
+
+    ``result`` is the JSON of the result's public part, ``private`` that of the part that never leaves
+    the host. ``errors`` are what the submitter may read, ``cause`` (a traceback, say) is for the
+    operator alone. ``finished_at`` is in seconds since 1970.
+    """
+
+    id: str
+    owner: str
+    attempt: int
+    status: Literal["scored", "error"]
+    result: bytes | None = None
+    private: bytes | None = None
+    errors: tuple[str, ...] = ()
+    cause: str | None = None
+    finished_at: float
+
+
+class Evaluation(Claim, frozen=True, kw_only=True):
+    """One evaluation as it is recorded: its claim, and how far it has come.
+
+    ``attempt`` counts from 1. The fields after it are those of :class:`Finish`, and empty until then.
+    """
+
+    status: Status
+    attempt: int
+    result: bytes | None = None
+    private: bytes | None = None
+    errors: tuple[str, ...] = ()
+    cause: str | None = None
+    finished_at: float | None = None
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """The answer to a claim.
+
+    ``mine`` tells the claimant to judge the response now, as ``evaluation.attempt``. Otherwise the
+    evaluation is scored already, or somebody judges it at the moment.
+    """
+
+    mine: bool
+    evaluation: Evaluation
+
+
+def running(claim: Claim, attempt: int) -> Evaluation:
+    """Make the record of an attempt that begins now."""
+    return Evaluation(
+        id=claim.id,
+        tenant=claim.tenant,
+        benchmark=claim.benchmark,
+        dataset=claim.dataset,
+        fingerprint=claim.fingerprint,
+        run=claim.run,
+        task=claim.task,
+        response_digest=claim.response_digest,
+        evaluator_version=claim.evaluator_version,
+        owner=claim.owner,
+        started_at=claim.started_at,
+        status="running",
+        attempt=attempt,
+    )

@@ -1,0 +1,232 @@
+"""The store of a host on one machine: a file of SQLite, shared by its processes."""
+
+# ruff: noqa: D102, S608 (Store says what each method promises; the queries are put together from names of fields)
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from benchhost.errors import StoreFailed
+from benchhost.store.commits import Commits
+from benchhost.store.migrations import migrate
+from benchhost.store.protocol import Store
+from benchhost.store.records import Claim, Claimed, Evaluation, Finish, running
+
+R = TypeVar("R")
+
+_FIELDS = Evaluation.__struct_fields__
+
+_SELECT = f"SELECT {', '.join(_FIELDS)} FROM evaluation"
+
+_INSERT = f"""
+    INSERT INTO evaluation ({", ".join(Claim.__struct_fields__)}, status, attempt)
+    VALUES ({", ".join("?" for _ in Claim.__struct_fields__)}, 'running', 1)
+    ON CONFLICT (id) DO NOTHING
+"""
+
+_RETRY = """
+    UPDATE evaluation
+    SET status = 'running', attempt = ?, owner = ?, started_at = ?,
+        result = NULL, private = NULL, errors = NULL, cause = NULL, finished_at = NULL
+    WHERE id = ?
+"""
+
+_FINISH = """
+    UPDATE evaluation
+    SET status = ?, result = ?, private = ?, errors = ?, cause = ?, finished_at = ?
+    WHERE id = ? AND status = 'running' AND owner = ? AND attempt = ?
+"""
+
+_INTERRUPT = "UPDATE evaluation SET status = 'interrupted' WHERE status = 'running' AND owner = ?"
+
+_OWNERS = "SELECT DISTINCT owner FROM evaluation WHERE status = 'running'"
+
+_COUNTS = "SELECT benchmark, status, count(*) FROM evaluation GROUP BY benchmark, status"
+
+
+class SQLiteStore(Store):
+    """Keeps evaluations in the file ``path``, which is created, with its parents, on first use.
+
+    ``busy_timeout`` is how long, in seconds, a write waits for the other processes that write to the
+    same file before it fails.
+    """
+
+    def __init__(self, path: Path, *, busy_timeout: float = 30.0) -> None:
+        self.path = path.absolute()
+        self._busy_timeout = busy_timeout
+        self._commits: Commits | None = None
+        self._readers: ThreadPoolExecutor | None = None
+        self._idle: list[sqlite3.Connection] = []
+
+    async def open(self) -> None:
+        if self._commits is not None:
+            raise StoreFailed("the store is open already")
+        self._commits = Commits(await anyio.to_thread.run_sync(self._connect))
+        self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="benchhost-store-read")
+
+    async def close(self) -> None:
+        commits, self._commits = self._commits, None
+        readers, self._readers = self._readers, None
+        if commits is None or readers is None:
+            return
+        with anyio.CancelScope(shield=True):
+            # The readers go first: whoever is last to let go of the file moves the log into it, and a
+            # reader may not write.
+            await anyio.to_thread.run_sync(readers.shutdown)
+            while self._idle:
+                self._idle.pop().close()
+            await commits.close()
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
+        return await self._writer().write(lambda cursor: _claim(cursor, claims), durable=False)
+
+    async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
+        return await self._writer().write(lambda cursor: _finish(cursor, finishes), durable=True)
+
+    async def interrupt(self, owner: str) -> int:
+        return await self._writer().write(lambda cursor: cursor.execute(_INTERRUPT, (owner,)).rowcount, durable=False)
+
+    async def evaluation(self, evaluation_id: str) -> Evaluation | None:
+        rows = await self._read(f"{_SELECT} WHERE id = ?", (evaluation_id,))
+        return _evaluation(rows[0]) if rows else None
+
+    async def evaluations(self, ids: Sequence[str]) -> dict[str, Evaluation]:
+        wanted = msgspec.json.encode(ids).decode()
+        rows = await self._read(f"{_SELECT} WHERE id IN (SELECT value FROM json_each(?))", (wanted,))
+        return {row[0]: _evaluation(row) for row in rows}
+
+    async def owners(self) -> set[str]:
+        return {owner for (owner,) in await self._read(_OWNERS)}
+
+    async def counts(self) -> dict[tuple[str, str], int]:
+        return {(benchmark, status): number for benchmark, status, number in await self._read(_COUNTS)}
+
+    def _writer(self) -> Commits:
+        if self._commits is None:
+            raise StoreFailed("the store is not open")
+        return self._commits
+
+    async def _read(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Read in a thread, on a connection that cannot write, so that a read waits for no writer."""
+        if self._readers is None:
+            raise StoreFailed("the store is not open")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._fetch, query, parameters)
+
+    def _fetch(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+        try:
+            connection = self._idle.pop() if self._idle else self._connection("ro")
+            try:
+                return connection.execute(query, parameters).fetchall()
+            finally:
+                self._idle.append(connection)
+        except sqlite3.Error as error:
+            raise StoreFailed(f"the store {self.path} could not be read: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the file for writing; create and migrate it where that is needed."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # What benchmarks record privately is for the owner of the file alone.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            connection = self._connection("rw")
+            try:
+                self._use_write_ahead_log(connection)
+                migrate(connection)
+            except BaseException:
+                connection.close()
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise StoreFailed(f"the store {self.path} could not be opened: {error}") from error
+        except StoreFailed as error:
+            raise StoreFailed(f"{self.path}: {error}") from error
+        return connection
+
+    def _connection(self, mode: str) -> sqlite3.Connection:
+        # Python's own checks and transactions are off: each connection has one user at a time, and
+        # transactions are begun and ended by commits.py.
+        connection = sqlite3.connect(
+            f"{self.path.as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self._busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute("PRAGMA cache_size = -32768")  # 32 MB: the index over some hundred thousand ids
+        return connection
+
+    def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
+        """Let readers and the writer work at the same time, and let a commit append rather than overwrite."""
+        mode = self._journal_mode(connection)
+        if mode != "wal":
+            raise StoreFailed(f"the file system allows no write-ahead log (SQLite offers {mode!r}): use a local disk")
+        # A checkpoint copies each changed page once, however often it changed: fewer are cheaper. 16 MB.
+        connection.execute("PRAGMA wal_autocheckpoint = 4096")
+
+    def _journal_mode(self, connection: sqlite3.Connection) -> str:
+        until = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                return str(connection.execute("PRAGMA journal_mode = WAL").fetchone()[0])
+            except sqlite3.OperationalError:
+                # Two processes that make the same new file: SQLite does not wait here, whatever its timeout.
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+
+
+def _claim(cursor: sqlite3.Cursor, claims: Sequence[Claim]) -> list[Claimed]:
+    return [_claim_one(cursor, claim) for claim in claims]
+
+
+def _claim_one(cursor: sqlite3.Cursor, claim: Claim) -> Claimed:
+    if cursor.execute(_INSERT, msgspec.structs.astuple(claim)).rowcount == 1:
+        return Claimed(True, running(claim, 1))
+    found = _evaluation(cursor.execute(f"{_SELECT} WHERE id = ?", (claim.id,)).fetchone())
+    if found.status in ("scored", "running"):
+        return Claimed(False, found)
+    attempt = found.attempt + 1
+    cursor.execute(_RETRY, (attempt, claim.owner, claim.started_at, claim.id))
+    return Claimed(True, running(claim, attempt))
+
+
+def _finish(cursor: sqlite3.Cursor, finishes: Sequence[Finish]) -> list[bool]:
+    return [
+        cursor.execute(
+            _FINISH,
+            (
+                finish.status,
+                finish.result,
+                finish.private,
+                msgspec.json.encode([_text(error) for error in finish.errors]).decode() if finish.errors else None,
+                None if finish.cause is None else _text(finish.cause),
+                finish.finished_at,
+                finish.id,
+                finish.owner,
+                finish.attempt,
+            ),
+        ).rowcount
+        == 1
+        for finish in finishes
+    ]
+
+
+def _text(text: str) -> str:
+    """Replace what UTF-8 cannot say: a traceback may quote half a character, and must not stop the record."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _evaluation(row: Sequence[Any]) -> Evaluation:
+    fields = dict(zip(_FIELDS, row, strict=True))
+    fields["errors"] = tuple(msgspec.json.decode(fields["errors"])) if fields["errors"] else ()
+    return Evaluation(**fields)
