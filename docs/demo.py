@@ -1,0 +1,178 @@
+"""Start a host, answer every task of its `arithmetic` benchmark, and read the score: what a client does.
+
+    python docs/demo.py start --port 8765
+    python docs/demo.py stop
+
+The first half of this file is the client, in the standard library alone. The second half starts and stops
+the host, whose state and log are in `.demo/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+SECONDS_TO_START = 60
+SECONDS_TO_STOP = 30
+
+
+# The client
+
+
+def call(url: str, body: Any = None) -> Any:
+    """GET a URL, or POST a body to it as JSON, and return what the answer says."""
+    request = urllib.request.Request(url, headers={"Accept": "application/json"})
+    if body is not None:
+        request.data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def solve(question: str) -> str:
+    """Answer an arithmetic question as a hasty pupil does: who adds right, but forgets to carry when subtracting."""
+    left, operator, right = re.search(r"(-?\d+)\s*([-+*x×−])\s*(-?\d+)", question).groups()
+    a, b = int(left), int(right)
+    if operator == "+":
+        return str(a + b)
+    if operator in "*x×":
+        return str(a * b)
+    digits = zip(f"{a:06}", f"{b:06}", strict=True)
+    return str(int("".join(str((int(x) - int(y)) % 10) for x, y in digits)))
+
+
+def grade(host: str, run: str) -> dict[str, Any]:
+    """Answer every task of the benchmark, have the answers judged, and return the score of the run."""
+    benchmark = f"{host}/b/arithmetic"
+    tasks = call(f"{benchmark}/v1/datasets/default/tasks")["tasks"]
+    submissions = [{"task_id": task["id"], "response": solve(task["question"])} for task in tasks]
+    batch = call(f"{benchmark}/v1/evaluate-batch", {"run_id": run, "submissions": submissions})
+    verdicts = {
+        evaluation["task_id"]: {name: evaluation[name] for name in ("status", "result", "errors")}
+        for evaluation in batch["evaluations"]
+    }
+    return call(f"{benchmark}/v1/score", {"run_id": run, "evaluation_results": verdicts})
+
+
+# The host
+
+
+def start(folder: Path, port: int) -> int:
+    """Start a host unless ours runs already, grade, and leave it running."""
+    host = f"http://127.0.0.1:{port}"
+    running = running_host(folder)
+    if running is None:
+        if not is_free(port):
+            print(f"Port {port} is taken by another program. Name another: make demo PORT={port + 1}", file=sys.stderr)
+            return 1
+        launch(folder, port)
+    elif running["port"] != port:
+        print(f"The demo runs on port {running['port']} already: make demo-stop", file=sys.stderr)
+        return 1
+    if not wait_until_healthy(folder, host):
+        return 1
+    report(host, grade(host, run=time.strftime("demo-%Y%m%d-%H%M%S")))
+    return 0
+
+
+def launch(folder: Path, port: int) -> None:
+    """Start a host that outlives this program; its log and process id stay in the folder."""
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "benchhost", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--state", str(folder / "state"), "--workers", "1"]
+    with (folder / "host.log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    (folder / "host.json").write_text(json.dumps({"pid": process.pid, "port": port}), "utf-8")
+
+
+def running_host(folder: Path) -> dict[str, int] | None:
+    """Return the process id and port of the host that an earlier call started, or ``None`` when it has ended."""
+    try:
+        host: dict[str, int] = json.loads((folder / "host.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    # The system may have given the number to another program since.
+    shown = subprocess.run(["ps", "-o", "args=", "-p", str(host["pid"])], capture_output=True, text=True, check=False)
+    return host if f"benchhost serve --host 127.0.0.1 --port {host['port']}" in shown.stdout else None
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server could listen on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def wait_until_healthy(folder: Path, host: str) -> bool:
+    """Wait for the first healthy answer of the benchmark; show the host's log when there is none."""
+    deadline = time.monotonic() + SECONDS_TO_START
+    while running_host(folder) and time.monotonic() < deadline:
+        try:
+            call(f"{host}/b/arithmetic/health")
+        except OSError:  # refused while the host starts, 503 while the benchmark loads
+            time.sleep(0.1)
+        else:
+            return True
+    print(f"The host does not answer at {host}. Its log:", file=sys.stderr)
+    print((folder / "host.log").read_text("utf-8"), file=sys.stderr)
+    return False
+
+
+def report(host: str, score: dict[str, Any]) -> None:
+    """Print the score with its interval, and where to look on."""
+    metadata = score["metadata"]
+    low, high = metadata["interval"]
+    print(f"arithmetic: {score['final_score']:.3f}, 95 % interval {low:.3f} to {high:.3f},", end=" ")
+    print(f"{len(score['tasks_evaluated'])} tasks graded")
+    print(f"The host runs at {host}/ until `make demo-stop`. Look at:")
+    print(f"  {host}/v1/plugins")
+    print(f"  {host}/b/arithmetic/v1/datasets/default/tasks")
+
+
+def stop(folder: Path) -> int:
+    """Stop the host that :func:`start` left running, and wait until it has ended."""
+    host = running_host(folder)
+    if host is None:
+        print("No demo is running.")
+    else:
+        os.kill(host["pid"], signal.SIGTERM)
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        while running_host(folder):
+            if time.monotonic() > deadline:
+                print(f"The host (process {host['pid']}) did not end in {SECONDS_TO_STOP} s.", file=sys.stderr)
+                return 1
+            time.sleep(0.05)
+        print("The demo is stopped.")
+    (folder / "host.json").unlink(missing_ok=True)
+    return 0
+
+
+def main() -> int:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Start a host, have it grade something real, leave it running.")
+    parser.add_argument("action", choices=["start", "stop"])
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--folder", type=Path, default=Path(".demo"), help="where state and log are kept")
+    arguments = parser.parse_args()
+    if arguments.action == "stop":
+        return stop(arguments.folder)
+    return start(arguments.folder, arguments.port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
