@@ -10,6 +10,7 @@ the host, whose state and log are in `.demo/`.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import re
@@ -87,24 +88,38 @@ def start(folder: Path, port: int) -> int:
 
 
 def launch(folder: Path, port: int) -> None:
-    """Start a host that outlives this program; its log and process id stay in the folder."""
+    """Start a host that outlives this program, with its state and log in the folder.
+
+    The host inherits the lock on `host.json`, so the file is locked exactly as long as the host lives: a process
+    id alone might meanwhile be that of another program.
+    """
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "benchhost", "serve", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--state", str(folder / "state"), "--workers", "1"]
-    with (folder / "host.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    (folder / "host.json").write_text(json.dumps({"pid": process.pid, "port": port}), "utf-8")
+    with (folder / "host.json").open("w") as note, (folder / "host.log").open("w") as log:
+        fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=[note.fileno()],
+        )
+        json.dump({"pid": process.pid, "port": port}, note)
 
 
 def running_host(folder: Path) -> dict[str, int] | None:
     """Return the process id and port of the host that an earlier call started, or ``None`` when it has ended."""
     try:
+        with (folder / "host.json").open("r+") as note:
+            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         host: dict[str, int] = json.loads((folder / "host.json").read_text("utf-8"))
+        return host
     except FileNotFoundError:
-        return None
-    # The system may have given the number to another program since.
-    shown = subprocess.run(["ps", "-o", "args=", "-p", str(host["pid"])], capture_output=True, text=True, check=False)
-    return host if f"benchhost serve --host 127.0.0.1 --port {host['port']}" in shown.stdout else None
+        pass
+    return None
 
 
 def is_free(port: int) -> bool:
@@ -135,10 +150,9 @@ def wait_until_healthy(folder: Path, host: str) -> bool:
 
 def report(host: str, score: dict[str, Any]) -> None:
     """Print the score with its interval, and where to look on."""
-    metadata = score["metadata"]
-    low, high = metadata["interval"]
-    print(f"arithmetic: {score['final_score']:.3f}, 95 % interval {low:.3f} to {high:.3f},", end=" ")
-    print(f"{len(score['tasks_evaluated'])} tasks graded")
+    interval, graded = score["metadata"]["interval"], len(score["tasks_evaluated"])
+    print(f"arithmetic: {score['final_score']:.1%} of {graded} tasks,", end=" ")
+    print(f"{interval['level']:.0%} interval {interval['low']:.1%} to {interval['high']:.1%}")
     print(f"The host runs at {host}/ until `make demo-stop`. Look at:")
     print(f"  {host}/v1/plugins")
     print(f"  {host}/b/arithmetic/v1/datasets/default/tasks")
