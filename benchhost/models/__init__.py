@@ -1,0 +1,33 @@
+"""Models: found by name, asked over HTTP, retried, limited, cached, metered. And scripted ones, for use offline."""
+
+from benchhost.models.breaker import Breaker
+from benchhost.models.budget import TimeBudget
+from benchhost.models.cache import Cached
+from benchhost.models.concurrency import Limiter
+from benchhost.models.location import Location, locate
+from benchhost.models.meter import Metered, Spend
+from benchhost.models.prices import Price, PriceTable, load_prices
+from benchhost.models.providers import PROVIDERS, Provider
+from benchhost.models.resilient import Resilient
+from benchhost.models.resolve import MODELS, resolve
+from benchhost.models.retry import RetryPolicy
+
+__all__ = [
+    "MODELS",
+    "PROVIDERS",
+    "Breaker",
+    "Cached",
+    "Limiter",
+    "Location",
+    "Metered",
+    "Price",
+    "PriceTable",
+    "Provider",
+    "Resilient",
+    "RetryPolicy",
+    "Spend",
+    "TimeBudget",
+    "load_prices",
+    "locate",
+    "resolve",
+]
