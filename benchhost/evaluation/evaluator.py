@@ -1,0 +1,299 @@
+"""The hub: the one place where a response is judged, whichever door it came by.
+
+One response in, one outcome out. The same request made twice is one evaluation: it joins the one that
+is running, in this process or in another, or is answered by the one that is finished. What is judged
+is recorded before it is answered, and goes on when nobody waits for it any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from benchhost.errors import BenchhostError, UnknownEvaluation
+from benchhost.evaluation.events import Events
+from benchhost.evaluation.frames import Answer
+from benchhost.evaluation.hosted import Declined, HostedBenchmark
+from benchhost.evaluation.identity import evaluation_id, response_digest
+from benchhost.evaluation.limits import Gate, Limits
+from benchhost.evaluation.owners import Owner
+from benchhost.log import get_logger
+from benchhost.store import Claim, Evaluation, Finish, Store
+
+_log = get_logger(__name__)
+
+LOOK_AGAIN = (0.02, 0.5)
+"""Seconds between the first, and between later looks at an evaluation that another process runs."""
+
+
+class Context(msgspec.Struct, frozen=True):
+    """On whose behalf responses are judged: the tenant, the dataset and the run, each possibly empty."""
+
+    tenant: str = ""
+    dataset: str = "default"
+    run: str = ""
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """A response to a task."""
+
+    task: str
+    response: str
+
+
+class Evaluator:
+    """Judges responses and records the outcomes in a store."""
+
+    def __init__(self, store: Store, owner: Owner, limits: Limits) -> None:
+        self.events = Events()
+        self._store = store
+        self._owner = owner
+        self._limits = limits
+        self._gates: dict[str, Gate] = {}
+        self._running: dict[str, asyncio.Future[Evaluation]] = {}
+
+    async def recover(self) -> int:
+        """Mark what processes that are gone left unfinished, and return how many evaluations that were."""
+        return sum([await self._store.interrupt(o) for o in await self._store.owners() if not self._owner.is_alive(o)])
+
+    async def find(self, evaluation: str, *, tenant: str, benchmark: str) -> Evaluation:
+        """Find a running or finished evaluation of a tenant.
+
+        Raises :class:`~benchhost.errors.UnknownEvaluation`.
+        """
+        found = await self._store.evaluation(evaluation)
+        if found is None or found.tenant != tenant or found.benchmark != benchmark:
+            raise UnknownEvaluation("No such evaluation is recorded for this benchmark.")
+        return found
+
+    async def evaluate(self, benchmark: HostedBenchmark, context: Context, submission: Submission) -> Evaluation:
+        """Judge a response; the task must be one of the dataset.
+
+        Raises :class:`~benchhost.errors.Busy` at a limit and :class:`~benchhost.errors.StoreFailed`
+        when the outcome cannot be kept. A failure of ours to judge is an outcome, not an exception.
+        """
+        await benchmark.ready()
+        response = submission.response.encode()
+        claim = self._claim(benchmark, context, submission.task, response)
+        running = self._running.get(claim.id)
+        if running is None:
+            gate = self._gate(benchmark, context.tenant)
+            gate.enter(1)
+            running = asyncio.create_task(self._evaluate(benchmark, claim, response, gate))
+            self._running[claim.id] = running
+        return await asyncio.shield(running)
+
+    async def evaluate_many(
+        self, benchmark: HostedBenchmark, context: Context, submissions: Sequence[Submission]
+    ) -> AsyncIterator[list[tuple[int, Evaluation]]]:
+        """Judge many responses; yield outcomes with their positions, those together that are ready together.
+
+        Raises what :meth:`evaluate` raises.
+        """
+        await benchmark.ready()
+        new: dict[str, tuple[Claim, bytes]] = {}
+        positions: dict[str, list[int]] = {}
+        joined: set[asyncio.Future[Evaluation]] = set()
+        for position, submission in enumerate(submissions):
+            response = submission.response.encode()
+            claim = self._claim(benchmark, context, submission.task, response)
+            positions.setdefault(claim.id, []).append(position)
+            if claim.id in self._running:
+                joined.add(self._running[claim.id])
+            else:
+                new[claim.id] = (claim, response)
+        gate = self._gate(benchmark, context.tenant)
+        gate.enter(len(new))
+        news: asyncio.Queue[list[Evaluation] | None] = asyncio.Queue()
+        judging = asyncio.create_task(self._evaluate_many(benchmark, new, gate, news))
+        while (evaluations := await news.get()) is not None:
+            yield [(position, evaluation) for evaluation in evaluations for position in positions[evaluation.id]]
+        await judging
+        for done in asyncio.as_completed(joined):
+            evaluation = await done
+            yield [(position, evaluation) for position in positions[evaluation.id]]
+
+    def _gate(self, benchmark: HostedBenchmark, tenant: str) -> Gate:
+        """Find the gate of a benchmark, or of one tenant's evaluations of it if those are limited."""
+        limits = self._limits
+        name, most = benchmark.name, limits.running
+        if limits.running_per_tenant is not None and limits.running_per_tenant < most:
+            name, most = f"{name}@{tenant}" if tenant else name, limits.running_per_tenant
+        gate = self._gates.get(name)
+        if gate is None:
+            gate = self._gates[name] = Gate(name, limits, most)
+        return gate
+
+    def _claim(self, benchmark: HostedBenchmark, context: Context, task: str, response: bytes) -> Claim:
+        catalogue = benchmark.catalogue(context.dataset)
+        digest = response_digest(response)
+        return Claim(
+            id=evaluation_id(
+                tenant=context.tenant,
+                benchmark=benchmark.name,
+                fingerprint=catalogue.fingerprint,
+                run=context.run,
+                task=task,
+                response=digest,
+                evaluator_version=benchmark.version,
+            ),
+            tenant=context.tenant,
+            benchmark=benchmark.name,
+            dataset=catalogue.name,
+            fingerprint=catalogue.fingerprint,
+            run=context.run,
+            task=task,
+            response_digest=digest,
+            evaluator_version=benchmark.version,
+            owner=self._owner.id,
+            started_at=time.time(),
+        )
+
+    async def _evaluate(self, benchmark: HostedBenchmark, claim: Claim, response: bytes, gate: Gate) -> Evaluation:
+        try:
+            return await self._judge(benchmark, await self._granted(claim), response, gate)
+        finally:
+            gate.leave(1)
+            del self._running[claim.id]
+
+    async def _judge(
+        self, benchmark: HostedBenchmark, evaluation: Evaluation, response: bytes, gate: Gate
+    ) -> Evaluation:
+        if evaluation.status == "scored":
+            return evaluation
+        await gate.wait()
+        started = time.monotonic()
+        outcome: Answer | Exception
+        try:
+            outcome = await benchmark.call(
+                "evaluate_response",
+                dataset=evaluation.dataset,
+                task=evaluation.task,
+                body=response,
+                tell=lambda message: self.events.tell(evaluation.id, message),
+            )
+        except Exception as error:  # nothing that goes wrong may leave an evaluation running for ever
+            outcome = error
+        finally:
+            gate.give_back()
+            gate.took(time.monotonic() - started)
+        [finished] = await self._record([(evaluation, outcome)])
+        return finished
+
+    async def _evaluate_many(
+        self,
+        benchmark: HostedBenchmark,
+        new: dict[str, tuple[Claim, bytes]],
+        gate: Gate,
+        news: asyncio.Queue[list[Evaluation] | None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        futures: dict[str, asyncio.Future[Evaluation]] = {id_: loop.create_future() for id_ in new}
+        self._running.update(futures)
+
+        def tell(evaluations: list[Evaluation]) -> None:
+            for evaluation in evaluations:
+                futures[evaluation.id].set_result(evaluation)
+            news.put_nowait(evaluations)
+
+        try:
+            claimed = await self._store.claim([claim for claim, _ in new.values()])
+            mine = [each.evaluation for each in claimed if each.mine]
+            if done := [each.evaluation for each in claimed if each.evaluation.status == "scored"]:
+                tell(done)
+            calls = ((evaluation, evaluation.task, new[evaluation.id][1]) for evaluation in mine)
+            if mine:
+                async for outcomes in benchmark.call_each("evaluate_response", mine[0].dataset, calls, gate):
+                    tell(await self._record(outcomes))
+            for each in claimed:  # what another process runs
+                if not each.mine and each.evaluation.status != "scored":
+                    claim, response = new[each.evaluation.id]
+                    tell([await self._judge(benchmark, await self._granted(claim), response, gate)])
+        finally:
+            gate.leave(len(new))
+            for id_, future in futures.items():
+                future.cancel()  # if it is still not done, since the store failed
+                del self._running[id_]
+            news.put_nowait(None)
+
+    async def _record(self, outcomes: Sequence[tuple[Evaluation, Answer | Exception]]) -> list[Evaluation]:
+        """Keep outcomes; when this returns, they are on disk."""
+        finishes = [_finish(evaluation, outcome) for evaluation, outcome in outcomes]
+        kept = await self._store.finish(finishes)
+        return [
+            _finished(evaluation, finish) if recorded else await self._recorded(evaluation)
+            for (evaluation, _), finish, recorded in zip(outcomes, finishes, kept, strict=True)
+        ]
+
+    async def _recorded(self, evaluation: Evaluation) -> Evaluation:
+        """Read what became of an evaluation that was taken from us, as one whose process was thought dead is."""
+        found = await self._store.evaluation(evaluation.id)
+        return found if found is not None else evaluation
+
+    async def _granted(self, claim: Claim) -> Evaluation:
+        """Claim an evaluation until it is ours to judge, or finished by whoever judges it."""
+        pause, longest = LOOK_AGAIN
+        while True:
+            [claimed] = await self._store.claim([claim])
+            if claimed.mine or claimed.evaluation.status == "scored":
+                return claimed.evaluation
+            if not self._owner.is_alive(claimed.evaluation.owner):
+                await self._store.interrupt(claimed.evaluation.owner)
+                continue
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+
+def _finish(evaluation: Evaluation, outcome: Answer | Exception) -> Finish:
+    """Say what came of an attempt."""
+    if isinstance(outcome, Answer):
+        return Finish(
+            id=evaluation.id,
+            owner=evaluation.owner,
+            attempt=evaluation.attempt,
+            status="scored",
+            result=outcome.data,
+            private=outcome.private,
+            finished_at=time.time(),
+        )
+    cause: str | None = None
+    if isinstance(outcome, Declined):
+        errors = (str(outcome),)
+    else:
+        cause = str(outcome)
+        title = outcome.title if isinstance(outcome, BenchhostError) else BenchhostError.title
+        errors = (f"{title}. The response was not scored. Quote evaluation {evaluation.id} to the operator.",)
+        _log.error(
+            "evaluation failed",
+            evaluation=evaluation.id,
+            benchmark=evaluation.benchmark,
+            task=evaluation.task,
+            attempt=evaluation.attempt,
+            error=type(outcome).__name__,
+            cause=cause,
+        )
+    return Finish(
+        id=evaluation.id,
+        owner=evaluation.owner,
+        attempt=evaluation.attempt,
+        status="error",
+        errors=errors,
+        cause=cause,
+        finished_at=time.time(),
+    )
+
+
+def _finished(evaluation: Evaluation, finish: Finish) -> Evaluation:
+    """Make the record that the store now holds."""
+    return msgspec.structs.replace(
+        evaluation,
+        status=finish.status,
+        result=finish.result,
+        private=finish.private,
+        errors=finish.errors,
+        cause=finish.cause,
+        finished_at=finish.finished_at,
+    )

@@ -1,0 +1,154 @@
+"""How the host and its grader processes talk: lists of messages, each list one frame on a Unix socket.
+
+A frame is four bytes of length, big-endian, and a msgpack list. Messages that are sent during one
+turn of the event loop travel in one frame: under load, that is what makes the second process cheap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from benchhost.registry import Description
+
+IncomingT = TypeVar("IncomingT")
+
+_LENGTH = 4
+
+
+class Call(msgspec.Struct, array_like=True, tag="call"):
+    """Run an operation (:data:`~benchhost.evaluation.operations.OPERATIONS`) on a task, if it is about one.
+
+    What ``body`` holds depends on the operation.
+
+    ``deadline`` is in seconds from when the hook starts.
+    """
+
+    number: int
+    operation: str
+    dataset: str
+    task: str
+    body: bytes
+    deadline: float
+
+
+class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
+    """The plugin is ready; the first message of a grader that succeeds."""
+
+    description: Description
+
+
+class Faulty(msgspec.Struct, array_like=True, tag="faulty"):
+    """The plugin cannot be served; the only message of a grader that fails."""
+
+    reason: str
+    cause: str
+
+
+class Answer(msgspec.Struct, array_like=True, tag="answer"):
+    """What a hook gave, as JSON; ``private`` is the part that is recorded and never sent."""
+
+    number: int
+    data: bytes
+    private: bytes | None = None
+
+
+class Refused(msgspec.Struct, array_like=True, tag="refused"):
+    """There is no answer, and the caller may read why: the author said so, or the request was wrong.
+
+    ``slug`` names the error (:mod:`benchhost.errors`); it is empty for an author's own words.
+    """
+
+    number: int
+    slug: str
+    message: str
+    location: list[str | int] = []
+
+
+class Failed(msgspec.Struct, array_like=True, tag="failed"):
+    """A hook failed. ``slug`` names the error (:mod:`benchhost.errors`), ``cause`` is for the operator.
+
+    ``stuck`` says that the hook is still running although it was given up.
+    """
+
+    number: int
+    slug: str
+    cause: str
+    stuck: bool = False
+
+
+class Note(msgspec.Struct, array_like=True, tag="note"):
+    """A line of progress from a streaming hook."""
+
+    number: int
+    text: str
+
+
+class Alive(msgspec.Struct, array_like=True, tag="alive"):
+    """The grader's event loop turns, although none of its hooks may have finished lately."""
+
+
+ToGrader = Call
+FromGrader = Loaded | Faulty | Answer | Refused | Failed | Note | Alive
+
+
+class Frames(asyncio.Protocol, Generic[IncomingT]):
+    """One end of the conversation. ``on_messages`` is given each frame's messages, ``on_lost`` the end of it all."""
+
+    def __init__(
+        self, incoming: Any, on_messages: Callable[[list[IncomingT]], None], on_lost: Callable[[], None]
+    ) -> None:
+        self._decoder: msgspec.msgpack.Decoder[list[IncomingT]] = msgspec.msgpack.Decoder(incoming)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._on_messages = on_messages
+        self._on_lost = on_lost
+        self._received = bytearray()
+        self._outgoing: list[Any] = []
+        self._transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._on_lost()
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received
+        received += data
+        start = 0
+        while len(received) - start >= _LENGTH:
+            end = start + _LENGTH + int.from_bytes(received[start : start + _LENGTH], "big")
+            if len(received) < end:
+                break
+            self._on_messages(self._decoder.decode(received[start + _LENGTH : end]))
+            start = end
+        if start:
+            del received[:start]
+
+    def send(self, message: Any) -> None:
+        """Send a message, together with the others of this turn of the event loop."""
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(message)
+
+    def close(self) -> None:
+        """Send what is waiting, then hang up."""
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _flush(self) -> None:
+        if not self._outgoing:
+            return
+        frame = bytearray(_LENGTH)
+        self._encoder.encode_into(self._outgoing, frame, _LENGTH)
+        frame[:_LENGTH] = (len(frame) - _LENGTH).to_bytes(_LENGTH, "big")
+        self._outgoing = []
+        if self._transport is not None:
+            self._transport.write(frame)

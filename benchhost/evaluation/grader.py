@@ -1,0 +1,235 @@
+"""A grader: the process in which the hooks of one benchmark run.
+
+It loads the plugin, says what it found, and then does what the host asks of it. The author's code may
+raise, hang, block, leak or end the process: the host's own process is another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+import socket
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+from benchhost.contract import Error, Message
+from benchhost.discovery import Entry
+from benchhost.errors import GradingFailed, HookOverran, HookRaised, HookReturned, Malformed, PluginFault, RequestError
+from benchhost.evaluation.frames import (
+    Alive,
+    Answer,
+    Call,
+    Failed,
+    Faulty,
+    Frames,
+    FromGrader,
+    Loaded,
+    Note,
+    Refused,
+    ToGrader,
+)
+from benchhost.evaluation.operations import OPERATIONS, Operation
+from benchhost.evaluation.threads import HookThreads
+from benchhost.registry import LoadedBenchmark, describe, load
+
+THREADS = 64
+"""The most hooks that may wait at the same time for something outside, if they are plain functions."""
+
+TICK = 0.25
+"""Seconds between two looks at the clock: how late an overrun may be noticed."""
+
+Tell = Callable[[str], None]
+
+
+def main(connection: socket.socket, entry: Entry, settings: Mapping[str, Any]) -> None:
+    """Be the grader of a plugin until the host hangs up."""
+    asyncio.run(_main(connection, entry, settings))
+
+
+async def _main(connection: socket.socket, entry: Entry, settings: Mapping[str, Any]) -> None:
+    loop = asyncio.get_running_loop()
+    grader = _Grader()
+    # The host hangs up when it has no more use for this process, or is gone. Nothing here is worth a
+    # tidy end: hooks may still run in threads that nobody can stop.
+    frames: Frames[ToGrader] = Frames(list[ToGrader], grader.take, lambda: os._exit(0))
+    await loop.create_unix_connection(lambda: frames, sock=connection)
+    try:
+        loaded = await load(entry, settings)
+        frames.send(Loaded(describe(loaded)))
+    except PluginFault as fault:
+        frames.send(Faulty(fault.reason, str(fault)))
+    else:
+        grader.serve(loaded, frames)
+    await loop.create_future()
+
+
+class _Running:
+    """A call that is being worked on. ``started`` is None while it waits for a thread."""
+
+    __slots__ = ("call", "cancelled", "started", "task")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.started: float | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.cancelled = False
+
+
+class _Grader:
+    def __init__(self) -> None:
+        self._running: dict[int, _Running] = {}
+        self._threads = HookThreads(THREADS, self._have)
+        self._ticking = False
+        self._loop = asyncio.get_running_loop()
+
+    def serve(self, loaded: LoadedBenchmark, frames: Frames[ToGrader]) -> None:
+        self._loaded = loaded
+        self._frames = frames
+        self._in_thread = {
+            name: _is_plain(getattr(loaded.benchmark, operation.hook)) for name, operation in OPERATIONS.items()
+        }
+
+    def take(self, calls: list[Call]) -> None:
+        """Begin what the host asks for."""
+        jobs: list[Callable[[], Any]] = []
+        for call in calls:
+            running = self._running[call.number] = _Running(call)
+            operation = OPERATIONS[call.operation](self._loaded, call)
+            if self._in_thread[call.operation]:
+                jobs.append(functools.partial(self._in_a_thread, running, operation))
+            else:
+                running.started = time.monotonic()
+                running.task = self._loop.create_task(self._on_the_loop(running, operation))
+        if jobs:
+            self._threads.run(jobs)
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK, self._tick)
+
+    def _in_a_thread(self, running: _Running, operation: Operation) -> Any:
+        """Run a plain hook. What it returns to be awaited is returned, for the event loop."""
+        running.started = time.monotonic()
+        number = operation.number
+        try:
+            value = operation.begin()
+            if isinstance(value, Iterator):
+                return _fold(operation, value, functools.partial(self._tell_from_thread, number))
+            if isinstance(value, AsyncIterator) or inspect.isawaitable(value):
+                return operation, value
+            return operation.end(value)
+        except BaseException as error:  # an author's code may raise anything, SystemExit included
+            return _failure(operation, error)
+
+    def _have(self, results: list[Any]) -> None:
+        for result in results:
+            if isinstance(result, tuple):
+                operation, value = result
+                running = self._running.get(operation.number)
+                if running is not None:
+                    running.task = self._loop.create_task(self._on_the_loop(running, operation, value))
+            else:
+                self._answer(result)
+
+    async def _on_the_loop(self, running: _Running, operation: Operation, value: Any = None) -> None:
+        number = operation.number
+        answer: Answer | Refused | Failed
+        try:
+            if value is None:
+                value = operation.begin()
+            if isinstance(value, AsyncIterator):
+                answer = await _fold_async(operation, value, functools.partial(self._tell, number))
+            else:
+                answer = operation.end(await value if inspect.isawaitable(value) else value)
+        except asyncio.CancelledError:
+            answer = _overran(self._loaded.name, operation, running.call.deadline)
+        except BaseException as error:  # an author's code may raise anything, SystemExit included
+            answer = _failure(operation, error)
+        self._answer(answer)
+
+    def _answer(self, answer: Answer | Refused | Failed) -> None:
+        if self._running.pop(answer.number, None) is not None:  # else it was given up before
+            self._frames.send(answer)
+
+    def _tell(self, number: int, text: str) -> None:
+        if number in self._running:
+            self._frames.send(Note(number, text))
+
+    def _tell_from_thread(self, number: int, text: str) -> None:
+        self._loop.call_soon_threadsafe(self._tell, number, text)
+
+    def _tick(self) -> None:
+        """Give up what overran its deadline, and let the host hear that this loop turns."""
+        if not self._running:
+            self._ticking = False
+            return
+        now = time.monotonic()
+        for running in list(self._running.values()):
+            if running.started is None or now - running.started < running.call.deadline:
+                continue
+            if running.task is not None and not running.cancelled:
+                running.cancelled = True
+                running.task.cancel()  # it answers for itself, unless it clings on until the next tick
+                continue
+            if running.task is None:
+                self._threads.write_off()
+            operation = OPERATIONS[running.call.operation](self._loaded, running.call)
+            failed = _overran(self._loaded.name, operation, running.call.deadline)
+            failed.stuck = True
+            self._answer(failed)
+        self._frames.send(Alive())
+        self._loop.call_later(TICK, self._tick)
+
+
+def _is_plain(hook: Callable[..., Any]) -> bool:
+    return not (inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook))
+
+
+def _fold(operation: Operation, chunks: Iterator[Any], tell: Tell) -> Answer | Refused:
+    """Make one answer of a stream: the first result or error ends it, messages are told as they come."""
+    for chunk in chunks:
+        if (answer := _of_chunk(operation, chunk, tell)) is not None:
+            chunks.close()  # type: ignore[attr-defined]
+            return answer
+    raise _no_result(operation)
+
+
+async def _fold_async(operation: Operation, chunks: AsyncIterator[Any], tell: Tell) -> Answer | Refused:
+    async for chunk in chunks:
+        if (answer := _of_chunk(operation, chunk, tell)) is not None:
+            await chunks.aclose()  # type: ignore[attr-defined]
+            return answer
+    raise _no_result(operation)
+
+
+def _of_chunk(operation: Operation, chunk: Any, tell: Tell) -> Answer | Refused | None:
+    if isinstance(chunk, Message):
+        tell(str(chunk.data))
+        return None
+    if isinstance(chunk, Error):
+        return Refused(operation.number, "", str(chunk.data))
+    return operation.end(chunk)
+
+
+def _no_result(operation: Operation) -> HookReturned:
+    return HookReturned(f"{operation.hook} ended without yielding a benchhost.Result or a benchhost.Error")
+
+
+def _failure(operation: Operation, error: BaseException) -> Refused | Failed:
+    if isinstance(error, RequestError):
+        location = list(error.location) if isinstance(error, Malformed) else []
+        return Refused(operation.number, error.slug, str(error), location)
+    slug = error.slug if isinstance(error, GradingFailed) else HookRaised.slug
+    return Failed(operation.number, slug, _told(error))
+
+
+def _overran(name: str, operation: Operation, deadline: float) -> Failed:
+    cause = f"{name}: {operation.hook} did not finish within {deadline:g} s"
+    return Failed(operation.number, HookOverran.slug, cause)
+
+
+def _told(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)).rstrip()

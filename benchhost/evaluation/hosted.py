@@ -1,0 +1,328 @@
+"""A benchmark as the host has it: what is known of it, and the grader processes that do its work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any, Literal, Protocol, TypeVar
+
+from benchhost import errors
+from benchhost.discovery import Entry
+from benchhost.errors import GraderDied, GradingFailed, HookOverran, NotOffered, PluginFault, RequestError, Unavailable
+from benchhost.evaluation.frames import Answer, Refused
+from benchhost.evaluation.process import GraderProcess, Lost, Outcome, Tell, Zygote
+from benchhost.registry import REASONS, Description, Fault
+from benchhost.tasks import Catalogue
+
+CHECK_EVERY = 1.0
+"""Seconds between two looks at whether a grader is blocked."""
+
+State = Literal["loading", "serving", "faulty"]
+
+KeyT = TypeVar("KeyT")
+
+
+class Allowance(Protocol):
+    """A limit on how many calls may be under way: see :class:`benchhost.evaluation.limits.Gate`."""
+
+    def take(self) -> bool:
+        """Take one, if one is free."""
+        ...
+
+    async def wait(self) -> bool:
+        """Wait for one and take it."""
+        ...
+
+    def give_back(self) -> None:
+        """Give one back."""
+        ...
+
+
+class HostedBenchmark:
+    """One installed benchmark, from the moment its plugin was found.
+
+    Its hooks run in grader processes. When one of those ends although it should not, every call that
+    it had not answered is asked again, each alone in a process of its own: so the one that is to blame
+    is found out, and the others are judged after all.
+    """
+
+    def __init__(
+        self, mother: Zygote, entry: Entry, settings: Mapping[str, Any], *, load_timeout: float, graders: int
+    ) -> None:
+        self.entry = entry
+        self.fault: Fault | None = None
+        self._mother = mother
+        self._settings = settings
+        self._load_timeout = load_timeout
+        self._most_graders = graders
+        self._graders: list[GraderProcess] = []
+        self._starting: asyncio.Task[GraderProcess] | None = None
+        self._alone = asyncio.Lock()
+        self._description: Description | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._calls = 0
+        self._drained = asyncio.Event()
+        self._drained.set()
+
+    @property
+    def name(self) -> str:
+        """The name under which it is mounted."""
+        return self.entry.name
+
+    @property
+    def version(self) -> str:
+        """The version of the evaluator, once it is loaded."""
+        assert self._description is not None
+        return self._description.version
+
+    @property
+    def state(self) -> State:
+        """Whether it is being loaded, can be used, or is faulty."""
+        if self.fault is not None:
+            return "faulty"
+        return "loading" if self._description is None else "serving"
+
+    def open(self) -> None:
+        """Begin to load the plugin, in the background."""
+        self._opening = asyncio.create_task(self._open())
+
+    async def loaded(self) -> None:
+        """Wait until the plugin is loaded or found faulty."""
+        if self._opening is not None:
+            await asyncio.shield(self._opening)
+
+    async def ready(self) -> Description:
+        """Wait until the plugin is loaded.
+
+        Raises :class:`~benchhost.errors.Unavailable` when it is faulty.
+        """
+        if self._description is None:
+            await self.loaded()
+            if self.fault is not None:
+                raise unavailable(self.fault)
+        assert self._description is not None
+        return self._description
+
+    def catalogue(self, dataset: str | None) -> Catalogue:
+        """Find a dataset's catalogue; none, or an empty name, means the default one.
+
+        Raises :class:`~benchhost.errors.UnknownDataset`.
+        """
+        assert self._description is not None
+        catalogues = self._description.catalogues
+        try:
+            return catalogues[dataset or "default"]
+        except KeyError:
+            available = ", ".join(catalogues)
+            raise errors.UnknownDataset(
+                f"Dataset '{str(dataset)[:200]}' not found. Available datasets: {available}"
+            ) from None
+
+    def must_offer(self, hook: str) -> None:
+        """Make sure that the author has written a hook.
+
+        Raises :class:`~benchhost.errors.NotOffered`.
+        """
+        assert self._description is not None
+        if hook not in self._description.hooks:
+            raise NotOffered(f"The benchmark {self.name} does not implement {hook}.")
+
+    async def call(
+        self, operation: str, *, dataset: str = "", task: str = "", body: bytes = b"", tell: Tell | None = None
+    ) -> Answer:
+        """Have an operation done by a grader.
+
+        Raises :class:`~benchhost.errors.RequestError` for what the caller got wrong,
+        :class:`Declined` when the author's hook said itself that there is no verdict, and
+        :class:`~benchhost.errors.GradingFailed` for everything that is our failure.
+        """
+        with self._at_work():
+            grader = self._free_grader() or await self._start()
+            return await self._settle(
+                grader.call(operation, dataset, task, body, self._deadline(), tell), operation, dataset, task, body, tell
+            )
+
+    async def call_each(
+        self, operation: str, dataset: str, items: Iterable[tuple[KeyT, str, bytes]], allowed: Allowance
+    ) -> AsyncIterator[list[tuple[KeyT, Answer | Exception]]]:
+        """Have an operation done on many tasks, given as ``(key, task, body)``; yield what is ready, by its key.
+
+        ``allowed`` is asked before each call is begun, and given back after. What :meth:`call` would
+        raise for a task is yielded in the place of its answer.
+        """
+        waiting: dict[asyncio.Future[Outcome], tuple[KeyT, str, bytes]] = {}
+        ready: list[asyncio.Future[Outcome]] = []
+        news = asyncio.Event()
+
+        def done(future: asyncio.Future[Outcome]) -> None:
+            ready.append(future)
+            news.set()
+
+        with self._at_work():
+            queue = iter(items)
+            item = next(queue, None)
+            try:
+                while item is not None or waiting:
+                    while item is not None and (allowed.take() or (not waiting and await allowed.wait())):
+                        grader = self._free_grader() or await self._start()
+                        future = grader.call(operation, dataset, item[1], item[2], self._deadline())
+                        waiting[future] = item
+                        future.add_done_callback(done)
+                        item = next(queue, None)
+                    await news.wait()
+                    news.clear()
+                    settled: list[tuple[KeyT, Answer | Exception]] = []
+                    for future in ready:
+                        key, task, body = waiting.pop(future)
+                        try:
+                            answer: Answer | Exception = await self._settle(future, operation, dataset, task, body)
+                        except Exception as error:  # each to be recorded as the outcome of its own task
+                            answer = error
+                        allowed.give_back()
+                        settled.append((key, answer))
+                    ready.clear()
+                    yield settled
+            finally:
+                for _ in waiting:
+                    allowed.give_back()
+
+    def _deadline(self) -> float:
+        assert self._description is not None
+        return self._description.evaluation_timeout
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self._calls += 1
+        self._drained.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._drained.set()
+
+    async def _settle(
+        self,
+        future: asyncio.Future[Outcome],
+        operation: str,
+        dataset: str,
+        task: str,
+        body: bytes,
+        tell: Tell | None = None,
+    ) -> Answer:
+        try:
+            outcome = await future
+        except Lost as lost:
+            if lost.alone:
+                raise self._blame(lost, operation) from None
+            outcome = await self._call_alone(operation, dataset, task, body, tell)
+        if isinstance(outcome, Answer):
+            return outcome
+        raise _error(outcome)
+
+    async def drain(self, timeout: float) -> None:
+        """Wait until every call is answered, at most ``timeout`` seconds."""
+        try:
+            await asyncio.wait_for(self._drained.wait(), timeout)
+        except TimeoutError:
+            return
+
+    def close(self) -> None:
+        """Stop loading and end the graders."""
+        for task in (self._opening, self._checking, self._starting):
+            if task is not None:
+                task.cancel()
+        for grader in self._graders:
+            grader.kill()
+
+    async def _open(self) -> None:
+        grader = GraderProcess(self._mother, self.entry, self._settings)
+        try:
+            self._description = await grader.open(self._load_timeout)
+        except PluginFault as fault:
+            self.fault = Fault(self.entry, fault.reason, str(fault))
+            return
+        except GradingFailed as failure:
+            self.fault = Fault(self.entry, "load-died", str(failure))
+            return
+        self._graders.append(grader)
+        self._checking = asyncio.create_task(self._check())
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_EVERY)
+            for grader in self._graders:
+                grader.check()
+
+    def _free_grader(self) -> GraderProcess | None:
+        self._graders = [grader for grader in self._graders if not grader.retired or grader.outstanding]
+        usable = [grader for grader in self._graders if not grader.retired]
+        if not usable:
+            return None
+        best = min(usable, key=lambda grader: grader.outstanding) if len(usable) > 1 else usable[0]
+        if best.outstanding and len(usable) < self._most_graders and self._starting is None:
+            self._starting = asyncio.create_task(self._another())
+        return best
+
+    async def _start(self) -> GraderProcess:
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._another())
+        return await asyncio.shield(self._starting)
+
+    async def _another(self) -> GraderProcess:
+        try:
+            grader = GraderProcess(self._mother, self.entry, self._settings)
+            try:
+                await grader.open(self._load_timeout)
+            except PluginFault as fault:
+                raise GraderDied(f"{self.name}: a grader could not be started again: {fault}") from fault
+            self._graders.append(grader)
+            return grader
+        finally:
+            self._starting = None
+
+    async def _call_alone(self, operation: str, dataset: str, task: str, body: bytes, tell: Tell | None) -> Outcome:
+        async with self._alone:
+            grader = GraderProcess(self._mother, self.entry, self._settings)
+            try:
+                await grader.open(self._load_timeout)
+                self._graders.append(grader)  # so that it is watched; retired, so that it gets no other call
+                grader.retired = True
+                return await grader.call(operation, dataset, task, body, self._deadline(), tell)
+            except PluginFault as fault:
+                raise GraderDied(f"{self.name}: a grader could not be started again: {fault}") from fault
+            except Lost as lost:
+                raise self._blame(lost, operation) from None
+
+    def _blame(self, lost: Lost, operation: str) -> GradingFailed:
+        if lost.blocked:
+            return HookOverran(f"{self.name}: {operation} blocked its process beyond {self._deadline():g} s")
+        return GraderDied(f"{self.name}: the grading process ended during {operation}")
+
+
+def unavailable(fault: Fault) -> Unavailable:
+    """Make the error that a caller gets who asks for a faulty benchmark."""
+    return Unavailable(f"The benchmark {fault.entry.name} is installed but cannot be served: {REASONS[fault.reason]}.")
+
+
+class Declined(Exception):
+    """The author's hook yielded an ``Error``: there is no verdict, and the message is for the submitter."""
+
+
+_BY_SLUG: dict[str, type[errors.BenchhostError]] = {
+    cls.slug: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.BenchhostError)
+}
+
+
+def _error(outcome: Outcome) -> Exception:
+    if isinstance(outcome, Refused):
+        if not outcome.slug:
+            return Declined(outcome.message)
+        if outcome.slug == errors.Malformed.slug:
+            return errors.Malformed(outcome.message, tuple(outcome.location))
+        return _BY_SLUG.get(outcome.slug, RequestError)(outcome.message)
+    assert not isinstance(outcome, Answer)
+    cls = _BY_SLUG.get(outcome.slug, GradingFailed)
+    return cls(outcome.cause) if issubclass(cls, GradingFailed) else HookOverran(outcome.cause)

@@ -1,0 +1,121 @@
+"""How many evaluations run, and how many wait, before a caller is asked to come back later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from pathlib import Path
+
+import msgspec
+
+from benchhost.errors import Busy
+from benchhost.evaluation.slots import Slots
+
+POLL = 0.01
+"""Seconds between two looks at whether another process has given back a slot."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """``running`` and ``queued`` evaluations of one benchmark, and ``running_per_tenant`` of them, at most.
+
+    ``workers`` is the number of processes that serve: they share the slots of running evaluations
+    through files in ``folder``, and each queues its part of ``queued``.
+    """
+
+    running: int = 64
+    queued: int = 1000
+    running_per_tenant: int | None = None
+    workers: int = 1
+    folder: Path | None = None
+
+
+class Gate:
+    """Lets evaluations of one benchmark (and one tenant) run, in the order in which they came."""
+
+    def __init__(self, name: str, limits: Limits, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._queued_most = max(1, limits.queued // limits.workers)
+        self._running = 0
+        self._entered = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._polling = False
+        self._seconds = 0.1  # that one evaluation takes: a moving average, to say honestly when to come back
+        self._slots: Slots | None = None
+        if limits.workers > 1 and limits.folder is not None:
+            self._slots = Slots(limits.folder / f"{name}.slots", most)
+
+    def enter(self, number: int) -> None:
+        """Count evaluations as begun: those that do not run yet are queued.
+
+        Raises :class:`~benchhost.errors.Busy` when the queue has no room for them.
+        """
+        if self._entered + number > self._most + self._queued_most:
+            waiting = self._entered + number - self._most
+            seconds = min(60.0, max(1.0, waiting * self._seconds / self._most))
+            raise Busy(
+                f"The benchmark {self._name} has {self._entered} evaluations running or waiting; retry later.", seconds
+            )
+        self._entered += number
+
+    def leave(self, number: int) -> None:
+        """Count evaluations as over."""
+        self._entered -= number
+
+    def take(self) -> bool:
+        """Let one run, if it may run at once."""
+        if self._waiters or self._running >= self._most or (self._slots is not None and not self._slots.take()):
+            return False
+        self._running += 1
+        return True
+
+    async def wait(self) -> bool:
+        """Wait until one may run, and let it."""
+        if self.take():
+            return True
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._poll_later()
+        try:
+            await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                self.give_back()
+            else:
+                self._waiters.remove(waiter)
+            raise
+        return True
+
+    def took(self, seconds: float) -> None:
+        """Learn how long an evaluation took."""
+        self._seconds += 0.1 * (seconds - self._seconds)
+
+    def give_back(self) -> None:
+        """Count one as no longer running."""
+        self._running -= 1
+        if self._slots is not None:
+            self._slots.give_back()
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiters and self._running < self._most and (self._slots is None or self._slots.take()):
+            waiter = self._waiters.popleft()
+            if waiter.done():
+                if self._slots is not None:
+                    self._slots.give_back()
+                continue
+            self._running += 1
+            waiter.set_result(None)
+
+    def _poll_later(self) -> None:
+        # A slot that another process gives back wakes nobody here.
+        if self._slots is not None and not self._polling:
+            self._polling = True
+            asyncio.get_running_loop().call_later(POLL, self._poll)
+
+    def _poll(self) -> None:
+        self._polling = False
+        self._admit()
+        if self._waiters:
+            self._poll_later()
+

@@ -1,0 +1,201 @@
+"""What the host may ask of a benchmark: which hook that calls, with what, and what may come of it.
+
+This runs where the author's code runs. An operation is made for one call. :meth:`Operation.begin`
+calls the author's hook and returns whatever it returns; :meth:`Operation.end` checks the value that
+came of it and encodes it. Both raise :class:`~benchhost.errors.RequestError` for what the caller got
+wrong, and ``end`` raises :class:`~benchhost.errors.HookReturned` for what the hook got wrong.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from benchhost.contract import Environment, FinalScore, Response, Result, Task
+from benchhost.errors import HookReturned, UnknownDataset, UnknownTask
+from benchhost.evaluation.frames import Answer, Call
+from benchhost.registry import LoadedBenchmark
+from benchhost.scoring import final_score, summarise
+from benchhost.tasks import Dataset
+from benchhost.wire.bodies import decode, result_of
+from benchhost.wire.vals import FinalScoreAnswer, FinalScoreRequest, RetrievedTask, ScoreAnswer, ScoreRequest
+
+
+class PublicResult(msgspec.Struct):
+    """The part of a :class:`~benchhost.Result` that leaves the host."""
+
+    score: float
+    passed: bool | None
+    metrics: dict[str, float]
+    feedback: str | None
+
+
+class Operation(abc.ABC):
+    """One call of one hook."""
+
+    hook: ClassVar[str]
+
+    def __init__(self, loaded: LoadedBenchmark, call: Call) -> None:
+        self._loaded = loaded
+        self._call = call
+        self.number = call.number
+
+    @abc.abstractmethod
+    def begin(self) -> Any:
+        """Call the hook."""
+
+    @abc.abstractmethod
+    def end(self, value: Any) -> Answer:
+        """Make the answer of what the hook gave."""
+
+    def dataset(self, name: str | None) -> Dataset[Any]:
+        """Find a dataset; none, or an empty name, means the default one."""
+        datasets = self._loaded.datasets
+        try:
+            return datasets[name or "default"]
+        except KeyError:
+            available = ", ".join(datasets)
+            raise UnknownDataset(f"Dataset '{str(name)[:200]}' not found. Available datasets: {available}") from None
+
+    def task(self) -> Task:
+        """Find the task that the call is about."""
+        task: Task | None = self.dataset(self._call.dataset).tasks.get(self._call.task)
+        if task is None:
+            raise UnknownTask(f"Task ID not found: {self._call.task[:200]}")
+        return task
+
+    def wrong(self, value: Any, expected: str) -> HookReturned:
+        """Make the error of a hook that returned something else than it should."""
+        given = type(value).__name__
+        return HookReturned(f"{self._loaded.name}: {self.hook} returned {given}, expected {expected}")
+
+
+class EvaluateResponse(Operation):
+    """Judge a response; the body of the call is its text."""
+
+    hook = "evaluate_response"
+
+    def begin(self) -> Any:
+        return self._loaded.benchmark.evaluate_response(self.task(), Response(self._call.body.decode()))
+
+    def end(self, value: Any) -> Answer:
+        if not isinstance(value, Result):
+            raise self.wrong(value, "a benchhost.Result")
+        try:
+            value.__post_init__()  # the numbers may have been changed since it was made
+            public = PublicResult(
+                score=float(value.score),
+                passed=None if value.passed is None else bool(value.passed),
+                metrics={str(name): float(number) for name, number in value.metrics.items()},
+                feedback=None if value.feedback is None else str(value.feedback),
+            )
+            private = None if value.private is None else msgspec.json.encode(value.private)
+            return Answer(self.number, msgspec.json.encode(public), private)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise HookReturned(
+                f"{self._loaded.name}: {self.hook} returned a Result that cannot be kept: {error}"
+            ) from error
+
+
+class RetrieveTask(Operation):
+    """Say in which sandbox a task is to be attempted."""
+
+    hook = "retrieve_task"
+
+    def begin(self) -> Any:
+        return self._loaded.benchmark.retrieve_task(self.task())
+
+    def end(self, value: Any) -> Answer:
+        if not isinstance(value, Environment):
+            raise self.wrong(value, "a benchhost.Environment")
+        return Answer(self.number, msgspec.json.encode(RetrievedTask.of(value)))
+
+
+class CheckAuth(Operation):
+    """Decide whether a request may use the benchmark; the body is its headers in msgpack."""
+
+    hook = "check_auth"
+
+    def begin(self) -> Any:
+        headers = msgspec.msgpack.decode(self._call.body, type=dict[str, str])
+        return self._loaded.benchmark.check_auth(headers)
+
+    def end(self, value: Any) -> Answer:
+        if not isinstance(value, bool):
+            raise self.wrong(value, "a bool")
+        return Answer(self.number, msgspec.json.encode(value))
+
+
+class _Scoring(Operation):
+    """Score results; the body is that of the HTTP request, since decoding a large one would hold up the host."""
+
+    hook = "calculate_final_score"
+    _results: Mapping[str, Result | None]
+
+    def end(self, value: Any) -> Answer:
+        if value is None:
+            value = final_score(summarise(self._results))
+        if not isinstance(value, FinalScore):
+            raise self.wrong(value, "a benchhost.FinalScore or None")
+        try:
+            value.__post_init__()  # the score may have been changed since it was made
+            return Answer(self.number, msgspec.json.encode(self._answer(float(value.score), value.metadata)))
+        except (TypeError, ValueError) as error:
+            raise HookReturned(
+                f"{self._loaded.name}: {self.hook} returned a FinalScore that cannot be sent: {error}"
+            ) from error
+
+    def _score(self, dataset_name: str | None, given: Mapping[str, Any]) -> Any:
+        dataset = self.dataset(dataset_name)
+        for task_id in given:
+            if task_id not in dataset.tasks:
+                raise UnknownTask(f"Task ID not found: {task_id[:200]}")
+        self._results = {task_id: result_of(value, task_id) for task_id, value in given.items()}
+        return self._loaded.benchmark.calculate_final_score(self._results, dataset.name)
+
+    @abc.abstractmethod
+    def _answer(self, score: float, metadata: dict[str, Any]) -> msgspec.Struct: ...
+
+
+class FinalScoreOf(_Scoring):
+    """Score bare results: ``POST /final-score/``."""
+
+    _decoder = msgspec.json.Decoder(FinalScoreRequest)
+
+    def begin(self) -> Any:
+        request = decode(self._decoder, self._call.body)
+        return self._score(request.dataset, request.evaluation_results)
+
+    def _answer(self, score: float, metadata: dict[str, Any]) -> FinalScoreAnswer:
+        return FinalScoreAnswer(list(self._results), score, metadata)
+
+
+class ScoreOf(_Scoring):
+    """Score the verdicts of a run: ``POST /v1/score``. The hook is given the same shape as by the other route."""
+
+    _decoder = msgspec.json.Decoder(ScoreRequest)
+
+    def begin(self) -> Any:
+        request = decode(self._decoder, self._call.body)
+        self._run_id = request.run_id
+        given = {
+            task_id: verdict.result if verdict is not None and verdict.status == "evaluated" else None
+            for task_id, verdict in request.evaluation_results.items()
+        }
+        return self._score(request.dataset, given)
+
+    def _answer(self, score: float, metadata: dict[str, Any]) -> ScoreAnswer:
+        return ScoreAnswer(self._run_id, list(self._results), score, metadata)
+
+
+OPERATIONS: dict[str, type[Operation]] = {
+    "evaluate_response": EvaluateResponse,
+    "retrieve_task": RetrieveTask,
+    "check_auth": CheckAuth,
+    "final_score": FinalScoreOf,
+    "score": ScoreOf,
+}
+"""Every operation, by the name that a call carries."""

@@ -1,0 +1,146 @@
+"""The benchmarks that a host serves at the moment, and how they change while it serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from benchhost.errors import PluginFault, UnknownBenchmark, UsageError
+from benchhost.evaluation.hosted import HostedBenchmark, unavailable
+from benchhost.evaluation.process import Zygote
+from benchhost.log import get_logger
+from benchhost.registry import Fault, sort_out
+
+_log = get_logger(__name__)
+
+
+class Hosting(msgspec.Struct, frozen=True, kw_only=True):
+    """How benchmarks are hosted.
+
+    ``settings_of`` gives the operator's settings of a plugin by its name; ``only`` names the plugins to
+    serve (all, when it is empty); ``load_timeout`` and ``drain_timeout`` are in seconds; ``graders`` is
+    the most grader processes that a benchmark may have.
+    """
+
+    settings_of: Callable[[str], Mapping[str, Any]] = lambda name: {}
+    only: Collection[str] = ()
+    load_timeout: float = 60.0
+    drain_timeout: float = 300.0
+    graders: int = 1
+
+
+class _Installation:
+    """The plugins that were installed at one time, with the process that their graders are forked from."""
+
+    def __init__(self, hosting: Hosting) -> None:
+        self._hosting = hosting
+        self._mother = Zygote()
+        self.benchmarks: dict[str, HostedBenchmark] = {}
+        self.faults: list[Fault] = []
+
+    async def open(self) -> None:
+        await self._mother.open()
+        hosting = self._hosting
+        entries = [entry for entry in self._mother.entries if not hosting.only or entry.name in hosting.only]
+        if missing := sorted(set(hosting.only) - {entry.name for entry in entries}):
+            installed = ", ".join(entry.name for entry in self._mother.entries) or "none"
+            raise UsageError(f"no installed plugin is called {', '.join(missing)}; installed are: {installed}")
+        good, self.faults = sort_out(entries)
+        for name, entry in good.items():
+            self.benchmarks[name] = HostedBenchmark(
+                self._mother,
+                entry,
+                hosting.settings_of(name),
+                load_timeout=hosting.load_timeout,
+                graders=hosting.graders,
+            )
+        for benchmark in self.benchmarks.values():
+            benchmark.open()
+
+    async def loaded(self) -> None:
+        await asyncio.gather(*[benchmark.loaded() for benchmark in self.benchmarks.values()])
+
+    async def close(self, drain_timeout: float) -> None:
+        await asyncio.gather(*[benchmark.drain(drain_timeout) for benchmark in self.benchmarks.values()])
+        for benchmark in self.benchmarks.values():
+            benchmark.close()
+        await self._mother.close()
+
+
+class Roster:
+    """Every installed benchmark, by name."""
+
+    def __init__(self, hosting: Hosting) -> None:
+        self._hosting = hosting
+        self._installation = _Installation(hosting)
+        self._reloading = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Find the plugins and begin to load them, without waiting for them.
+
+        Raises :class:`~benchhost.errors.UsageError` when one that is to be served is not installed.
+        """
+        await self._installation.open()
+
+    async def loaded(self) -> None:
+        """Wait until every plugin is loaded or found faulty."""
+        await self._installation.loaded()
+
+    async def reload(self) -> None:
+        """Find and load all plugins anew, then serve those; what is under way with the old ones is finished first.
+
+        Whoever asks for a benchmark meanwhile is given the old one. When the new plugins cannot even be
+        looked for, the old ones stay.
+        """
+        async with self._reloading:
+            fresh = _Installation(self._hosting)
+            try:
+                await fresh.open()
+            except BaseException:
+                await fresh.close(0)
+                raise
+            await fresh.loaded()
+            old, self._installation = self._installation, fresh
+        leaving = asyncio.create_task(old.close(self._hosting.drain_timeout))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+        _log.info("plugins reloaded", benchmarks=sorted(fresh.benchmarks), faults=len(self.faults()))
+
+    def __iter__(self) -> Iterator[HostedBenchmark]:
+        return iter(self._installation.benchmarks.values())
+
+    def get(self, name: str) -> HostedBenchmark:
+        """Find a benchmark.
+
+        Raises :class:`~benchhost.errors.UnknownBenchmark`, and :class:`~benchhost.errors.Unavailable`
+        for a name that is not served because of a fault.
+        """
+        try:
+            return self._installation.benchmarks[name]
+        except KeyError:
+            for fault in self._installation.faults:
+                if fault.entry.name == name:
+                    raise unavailable(fault) from None
+            raise UnknownBenchmark("No benchmark of that name is installed.") from None
+
+    def faults(self) -> list[Fault]:
+        """List what is wrong with the plugins that cannot be served, as far as it is known by now."""
+        found = [benchmark.fault for benchmark in self if benchmark.fault is not None]
+        return sorted([*self._installation.faults, *found], key=lambda fault: fault.entry.name)
+
+    def check(self) -> None:
+        """Make sure that no plugin is faulty.
+
+        Raises :class:`~benchhost.errors.PluginFault` for the first one that is.
+        """
+        for fault in self.faults():
+            raise PluginFault(fault.reason, f"{fault.entry}: {fault.cause}")
+
+    async def close(self) -> None:
+        """Let what is under way finish, then end every grader."""
+        await self._installation.close(self._hosting.drain_timeout)
+        await asyncio.gather(*self._leaving)

@@ -1,0 +1,92 @@
+"""The threads in which a grader runs the hooks that are plain functions."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE = 0.005
+"""Seconds without progress after which more threads are put to work."""
+
+
+class HookThreads:
+    """Runs jobs in as few threads as will do.
+
+    A hook that only computes gains nothing from threads, since they share one interpreter lock; a hook
+    that waits for a network gains much. So one thread takes job after job, which costs one hop for
+    many jobs, and only when it has made no progress for :data:`PATIENCE` are more put to work, up to
+    ``most``. Results are handed to ``on_results`` on the event loop, all that are ready at once.
+    """
+
+    def __init__(self, most: int, on_results: Callable[[list[Any]], None]) -> None:
+        self._most = most
+        self._on_results = on_results
+        self._jobs: deque[Callable[[], Any]] = deque()
+        self._results: list[Any] = []
+        self._lock = threading.Condition()
+        self._threads = 0
+        self._idle = 0
+        self._taken = 0
+        self._watching = False
+        self._told = False
+        self._loop = asyncio.get_running_loop()
+
+    def run(self, jobs: list[Callable[[], Any]]) -> None:
+        """Queue jobs. A job must not raise; what it returns is its result."""
+        with self._lock:
+            self._jobs.extend(jobs)
+            if self._idle >= self._threads:  # nobody is at work
+                self._put_to_work(1)
+        if not self._watching:
+            self._watching = True
+            self._loop.call_later(PATIENCE, self._watch, self._taken)
+
+    def write_off(self) -> None:
+        """Count one thread as lost: its hook overran its deadline and cannot be stopped."""
+        with self._lock:
+            self._threads -= 1
+            if self._jobs:
+                self._put_to_work(1)
+
+    def _put_to_work(self, number: int) -> None:
+        for _ in range(number):
+            if self._idle:
+                self._idle -= 1
+                self._lock.notify()
+            elif self._threads < self._most:
+                self._threads += 1
+                threading.Thread(target=self._work, daemon=True).start()
+
+    def _watch(self, taken_before: int) -> None:
+        with self._lock:
+            if not self._jobs:
+                self._watching = False
+                return
+            if self._taken == taken_before:
+                self._put_to_work(max(1, self._threads - self._idle))
+        self._loop.call_later(PATIENCE, self._watch, self._taken)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                while not self._jobs:
+                    self._idle += 1
+                    self._lock.wait()
+                job = self._jobs.popleft()
+                self._taken += 1
+            result = job()
+            with self._lock:
+                self._results.append(result)
+                if self._told:
+                    continue
+                self._told = True
+            self._loop.call_soon_threadsafe(self._hand_over)
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            results, self._results = self._results, []
+            self._told = False
+        self._on_results(results)

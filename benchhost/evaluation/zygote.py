@@ -1,0 +1,122 @@
+"""A small process that forks grader processes, so that the host never has to.
+
+Starting an interpreter costs a tenth of a second, and forking a large process copies its page
+tables; a fork of this process costs a few milliseconds and shares what it has imported. It is a fresh
+interpreter each time it is started, so it sees the plugins that are installed now, and their newest
+code. It does nothing but fork, reap and, when the host hangs up, end everything that it forked.
+
+The host sends msgpack requests as datagrams: :class:`Spawn`, with one end of a socket pair attached,
+and :class:`Kill`. The first datagram that comes back holds the installed plugins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import msgspec
+
+from benchhost.discovery import Entry, entries
+
+MOST = 1 << 20
+"""The longest datagram, in bytes."""
+
+
+class Spawn(msgspec.Struct, tag="spawn"):
+    """Fork a grader for a plugin. The answer is its process id."""
+
+    entry: Entry
+    settings: dict[str, Any]
+
+
+class Kill(msgspec.Struct, tag="kill"):
+    """End a grader at once, if it still runs."""
+
+    pid: int
+
+
+class Installed(msgspec.Struct):
+    """The plugins that a fresh interpreter finds."""
+
+    entries: list[Entry]
+
+
+def start() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start a zygote and return it with the host's end of the conversation."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "benchhost.evaluation.zygote", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),  # what an author prints must not mix with what a command prints
+        )
+    return process, ours
+
+
+def main(host: socket.socket) -> None:
+    """Serve the host until it hangs up."""
+    # Imported here so that every child shares them, but not by whoever only wants to start a zygote.
+    from benchhost.evaluation import grader
+
+    # A terminal's Ctrl-C goes to the whole group; the host decides when its graders end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    woken, waker = socket.socketpair()
+    for end in (woken, waker):
+        end.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    host.send(msgspec.msgpack.encode(Installed(entries())))
+    requests = msgspec.msgpack.Decoder(Spawn | Kill)
+    children: set[int] = set()
+    try:
+        while True:
+            ready, _, _ = select.select([host, woken], [], [])
+            if woken in ready:
+                with contextlib.suppress(BlockingIOError):
+                    woken.recv(4096)
+                _reap(children)
+            if host not in ready:
+                continue
+            data, handles, _, _ = socket.recv_fds(host, MOST, 1)
+            if not data:
+                return
+            request = requests.decode(data)
+            if isinstance(request, Kill):
+                if request.pid in children:
+                    os.kill(request.pid, signal.SIGKILL)
+                continue
+            pid = os.fork()
+            if pid == 0:
+                for end in (host, woken, waker):
+                    end.close()
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                grader.main(socket.socket(fileno=handles[0]), request.entry, request.settings)
+                os._exit(0)
+            children.add(pid)
+            os.close(handles[0])
+            host.send(msgspec.msgpack.encode(pid))
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+        _reap(children, wait=True)
+
+
+def _reap(children: set[int], *, wait: bool = False) -> None:
+    for child in list(children):
+        pid, _ = os.waitpid(child, 0 if wait else os.WNOHANG)
+        if pid:
+            children.discard(child)
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,166 @@
+"""Benchmarks by name, and what is wrong with those that cannot be served.
+
+A faulty plugin never stops the others: its fault is data. Loading a plugin runs its author's code, so
+the host does it in a process beside its own (:mod:`benchhost.evaluation.zygote`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from benchhost.contract import Benchmark
+from benchhost.discovery import Entry
+from benchhost.errors import BenchhostError, PluginFault
+from benchhost.tasks import Catalogue, Dataset, catalogue, index
+
+REASONS: dict[str, str] = {
+    "invalid-name": "its name is not one to four dozen letters, digits, '-', '_' or '.'",
+    "duplicate-name": "two installed plugins have this name",
+    "import-failed": "its module or object could not be imported",
+    "not-a-benchmark": "its object is not a concrete subclass of benchhost.Benchmark",
+    "wrong-settings": "its settings are missing or wrong",
+    "datasets-failed": "its load_datasets raised an exception or returned something else than datasets",
+    "invalid-task": "one of its tasks is not a usable task",
+    "duplicate-task-id": "two tasks of one dataset have the same id",
+    "unserialisable-task": "one of its tasks cannot be encoded",
+    "load-timeout": "it did not finish loading in time",
+    "load-died": "its process ended while it was loading",
+}
+"""Every reason for a fault, with the sentence that may be shown to anybody."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}\Z")
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a plugin is not served. ``reason`` is for anybody; ``cause`` may quote the plugin and is for the operator."""
+
+    entry: Entry
+    reason: str
+    cause: str
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What the host knows of a loaded benchmark. It holds nothing that is hidden."""
+
+    version: str
+    evaluation_timeout: float
+    listed: bool
+    hooks: frozenset[str]
+    catalogues: dict[str, Catalogue]
+
+
+class LoadedBenchmark(msgspec.Struct, frozen=True):
+    """A benchmark with its datasets, answers included. Lives where the author's code runs."""
+
+    name: str
+    benchmark: Benchmark[Any]
+    datasets: dict[str, Dataset[Any]]
+
+
+HOOKS = ("evaluate_response", "retrieve_task", "calculate_final_score", "prompt", "reference_response", "check_auth")
+"""The hooks that an author may leave out."""
+
+
+def sort_out(entries: Iterable[Entry]) -> tuple[dict[str, Entry], list[Fault]]:
+    """Part the plugins that can be loaded, by name, from those whose names forbid it."""
+    entries = list(entries)
+    times = Counter(entry.name for entry in entries)
+    good: dict[str, Entry] = {}
+    faults: list[Fault] = []
+    for entry in entries:
+        if not _NAME.match(entry.name):
+            faults.append(Fault(entry, "invalid-name", f"{entry.name!r}: {REASONS['invalid-name']}"))
+        elif times[entry.name] > 1:
+            others = [str(other) for other in entries if other.name == entry.name and other is not entry]
+            faults.append(Fault(entry, "duplicate-name", f"the name is also taken by {', '.join(others)}"))
+        else:
+            good[entry.name] = entry
+    return good, faults
+
+
+async def load(entry: Entry, settings: Mapping[str, Any]) -> LoadedBenchmark:
+    """Import a plugin, make its benchmark with the operator's settings, and index its datasets.
+
+    Raises :class:`~benchhost.errors.PluginFault`.
+    """
+    return await _open(entry.name, _class_of(entry), settings)
+
+
+async def of(**classes: type[Benchmark[Any]]) -> dict[str, LoadedBenchmark]:
+    """Load benchmark classes that are at hand, by name: for tests and for use without a server.
+
+    Raises :class:`~benchhost.errors.PluginFault`.
+    """
+    return {name: await _open(name, cls, {}) for name, cls in classes.items()}
+
+
+def describe(loaded: LoadedBenchmark) -> Description:
+    """Make the description that the host keeps of a loaded benchmark."""
+    cls = type(loaded.benchmark)
+    return Description(
+        version=str(cls.version),
+        evaluation_timeout=float(cls.evaluation_timeout),
+        listed=bool(cls.listed),
+        hooks=frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Benchmark, hook)),
+        catalogues={name: catalogue(dataset) for name, dataset in loaded.datasets.items()},
+    )
+
+
+def _class_of(entry: Entry) -> type[Benchmark[Any]]:
+    module_name, _, attribute = entry.object.partition(":")
+    try:
+        target: Any = importlib.import_module(module_name)
+        for part in attribute.split(".") if attribute else ():
+            target = getattr(target, part)
+    except BaseException as error:  # a module may do anything while it is imported, exit included
+        raise PluginFault("import-failed", _told(error)) from error
+    if not (isinstance(target, type) and issubclass(target, Benchmark)):
+        raise PluginFault("not-a-benchmark", f"{entry.object} is {target!r}, not a subclass of benchhost.Benchmark")
+    if inspect.isabstract(target):
+        missing = ", ".join(sorted(target.__abstractmethods__))
+        raise PluginFault("not-a-benchmark", f"{entry.object} is abstract: it does not define {missing}")
+    return target
+
+
+async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any]) -> LoadedBenchmark:
+    try:
+        benchmark = cls(msgspec.convert(dict(settings), cls.Settings, strict=False))
+    except msgspec.ValidationError as error:
+        raise PluginFault("wrong-settings", _about_settings(name, cls, error)) from error
+    except Exception as error:
+        raise PluginFault("wrong-settings", _told(error)) from error
+    try:
+        found = benchmark.load_datasets()
+        if inspect.isawaitable(found):
+            found = await found
+        if not isinstance(found, Mapping):
+            raise PluginFault("datasets-failed", f"load_datasets returned {type(found).__name__}, expected a mapping")
+        datasets = {str(dataset): index(str(dataset), tasks) for dataset, tasks in found.items()}
+    except PluginFault:
+        raise
+    except BenchhostError as error:
+        raise PluginFault("datasets-failed", str(error)) from error
+    except BaseException as error:  # an author's code may do anything, exit included
+        raise PluginFault("datasets-failed", _told(error)) from error
+    return LoadedBenchmark(name=name, benchmark=benchmark, datasets=datasets)
+
+
+def _about_settings(name: str, cls: type[Benchmark[Any]], error: Exception) -> str:
+    variable = f"BENCHHOST_BENCHMARKS__{name.upper().replace('-', '_')}__"
+    wanted = ", ".join(field.name for field in msgspec.structs.fields(cls.Settings)) or "none"
+    return (
+        f"{error}. Its settings are: {wanted}. Set them in the table [benchmarks.{name}] of benchhost.toml, "
+        f"or in variables that begin with {variable}"
+    )
+
+
+def _told(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)).rstrip()

@@ -1,0 +1,98 @@
+"""Requests and answers of benchhost's own routes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from benchhost.wire.vals import Status
+
+
+class BatchItem(msgspec.Struct):
+    """One response of a batch."""
+
+    task_id: str
+    response: str
+
+
+class BatchRequest(msgspec.Struct):
+    """Many responses of one run, to be judged in one call."""
+
+    submissions: list[BatchItem]
+    run_id: str = ""
+    dataset: str | None = None
+
+
+class BatchEvaluation(msgspec.Struct):
+    """The verdict on the submission at ``index`` of the batch."""
+
+    index: int
+    task_id: str
+    evaluation_id: str
+    status: Status
+    evaluator_version: str | None
+    result: dict[str, Any] | None
+    errors: list[str]
+
+
+class BatchAnswer(msgspec.Struct):
+    """All verdicts of a batch, in the order of its submissions."""
+
+    run_id: str
+    evaluations: list[BatchEvaluation]
+
+
+class Evaluation(msgspec.Struct):
+    """One evaluation as it is recorded. Times are seconds since 1970, UTC."""
+
+    evaluation_id: str
+    benchmark: str
+    dataset: str
+    run_id: str
+    task_id: str
+    status: Literal["running", "evaluated", "error", "interrupted"]
+    evaluator_version: str
+    attempt: int
+    result: dict[str, Any] | None
+    errors: list[str]
+    started_at: float
+    finished_at: float | None
+
+
+class FieldProblem(msgspec.Struct):
+    """What is wrong with one field of a request. The field's value is not repeated."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+
+
+class Problem(msgspec.Struct):
+    """Every error answer (RFC 9457). ``detail`` is a sentence, or the list of fields that are wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | list[FieldProblem]
+    evaluation_id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Plugin(msgspec.Struct):
+    """An installed plugin and how it is. ``reason`` and ``message`` are there when it is faulty."""
+
+    name: str
+    state: Literal["loading", "serving", "faulty"]
+    distribution: str
+    distribution_version: str
+    object: str
+    version: str | None = None
+    datasets: dict[str, int] | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+class Plugins(msgspec.Struct):
+    """Every installed benchmark plugin."""
+
+    plugins: list[Plugin]

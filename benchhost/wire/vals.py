@@ -1,0 +1,191 @@
+"""Requests and answers of the routes that create-benchmark-service clients use."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from benchhost.contract import Environment
+
+Status = Literal["evaluated", "did_not_complete", "generation_error", "error"]
+"""What became of a response: judged, given up by its submitter (twice), or not judged because of us."""
+
+
+class Health(msgspec.Struct):
+    """The server answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Version(msgspec.Struct):
+    """Which host, plugin and dataset answer here. ``dataset_version`` is the fingerprint of the dataset's content."""
+
+    framework_version: str
+    service_name: str | None
+    service_version: str | None
+    dataset_version: str | None
+    dataset_version_selection: bool = False
+    eval_mode: Literal["text", "sandbox"] = "text"
+
+
+class TaskIds(msgspec.Struct):
+    """The ids that a filter selects, in order."""
+
+    task_ids: list[str]
+
+
+class PublicTask(msgspec.Struct):
+    """What callers see of a task. A benchmark may add fields of its own."""
+
+    id: str
+    question: str
+    timeout: float | None
+
+
+class TaskList(msgspec.Struct):
+    """Every task of a dataset, in its order."""
+
+    dataset: str
+    dataset_version: str | None
+    tasks: list[PublicTask]
+
+
+class ImageSource(msgspec.Struct, tag_field="type", tag="image"):
+    """A sandbox made from a container image."""
+
+    image: str
+
+
+class SnapshotSource(msgspec.Struct, tag_field="type", tag="snapshot"):
+    """A sandbox made from a named snapshot."""
+
+    snapshot: str
+
+
+class SandboxResources(msgspec.Struct):
+    """What a sandbox is given; memory and disk in GB."""
+
+    vcpu: int
+    memory: int
+    disk: int
+    gpu: int = 0
+    gpu_type: str | None = None
+
+
+class RetrievedTask(msgspec.Struct):
+    """Where a task is to be attempted. ``docker_image`` says the same as ``source``, for older clients."""
+
+    docker_image: str
+    source: ImageSource | SnapshotSource
+    problem_path: str
+    cwd: str
+    agent_timeout: float | None
+    resources: SandboxResources
+
+    @classmethod
+    def of(cls, environment: Environment) -> RetrievedTask:
+        """Say on the wire what the benchmark's hook said."""
+        source: ImageSource | SnapshotSource
+        if environment.image is not None:
+            source, docker_image = ImageSource(environment.image), environment.image
+        else:
+            snapshot = environment.snapshot or ""
+            source, docker_image = SnapshotSource(snapshot), f"snapshot:{snapshot}"
+        given = environment.resources
+        return cls(
+            docker_image=docker_image,
+            source=source,
+            problem_path=environment.problem_path,
+            cwd=environment.cwd,
+            agent_timeout=environment.agent_timeout,
+            resources=SandboxResources(given.vcpu, given.memory, given.disk, given.gpu, given.gpu_type),
+        )
+
+
+class EvaluateResponseRequest(msgspec.Struct):
+    """One response to be judged, outside of any run."""
+
+    task_id: str
+    response: str
+    dataset: str | None = None
+
+
+class Payload(msgspec.Struct):
+    """What is submitted. ``data`` is the response itself; ``schema`` names its shape (``schema_id`` says the same)."""
+
+    type: Literal["text", "artifact"]
+    data: str
+    schema: str | msgspec.UnsetType = msgspec.UNSET
+    schema_id: str | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        if self.schema is msgspec.UNSET and self.schema_id is msgspec.UNSET:
+            raise ValueError("Object missing required field `schema`")
+
+
+class Versions(msgspec.Struct):
+    """What the submitter says of itself."""
+
+    runner: str | None = None
+
+
+class EvaluateRequest(msgspec.Struct):
+    """One response to be judged, as part of a run."""
+
+    run_id: str
+    task_id: str
+    payload: Payload
+    dataset: str | None = None
+    versions: Versions | None = None
+
+
+class EvaluateAnswer(msgspec.Struct):
+    """The verdict. ``errors`` says in words for the submitter why there is no ``result``."""
+
+    run_id: str
+    task_id: str
+    status: Status
+    evaluator_version: str | None
+    result: dict[str, Any] | None
+    errors: list[str]
+
+
+class FinalScoreRequest(msgspec.Struct):
+    """Results to be summed up: every task id with what its evaluation answered, or null where there is no verdict."""
+
+    evaluation_results: dict[str, dict[str, Any] | None]
+    dataset: str | None = None
+
+
+class FinalScoreAnswer(msgspec.Struct):
+    """The score of the given results, and what else the benchmark says of them."""
+
+    tasks_evaluated: list[str]
+    final_score: float
+    metadata: dict[str, Any]
+
+
+class Verdict(msgspec.Struct):
+    """What became of one response of a run."""
+
+    status: Status
+    result: dict[str, Any] | None = None
+    errors: list[str] = []
+
+
+class ScoreRequest(msgspec.Struct):
+    """The verdicts of a run to be summed up; null where there is none."""
+
+    run_id: str
+    evaluation_results: dict[str, Verdict | None]
+    dataset: str | None = None
+
+
+class ScoreAnswer(msgspec.Struct):
+    """The score of a run."""
+
+    run_id: str
+    tasks_evaluated: list[str]
+    final_score: float
+    metadata: dict[str, Any]
