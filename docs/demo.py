@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import operator
 import os
 import re
 import signal
@@ -42,15 +43,10 @@ def call(url: str, body: Any = None) -> Any:
 
 
 def solve(question: str) -> str:
-    """Answer an arithmetic question as a hasty pupil does: who adds right, but forgets to carry when subtracting."""
-    left, operator, right = re.search(r"(-?\d+)\s*([-+*x×−])\s*(-?\d+)", question).groups()
-    a, b = int(left), int(right)
-    if operator == "+":
-        return str(a + b)
-    if operator in "*x×":
-        return str(a * b)
-    digits = zip(f"{a:06}", f"{b:06}", strict=True)
-    return str(int("".join(str((int(x) - int(y)) % 10) for x, y in digits)))
+    """Answer as a slide rule does: three digits are right, and the rest are zeros."""
+    left, sign, right = re.search(r"(\d+) ([-+*]) (\d+)", question).groups()
+    exact = {"+": operator.add, "-": operator.sub, "*": operator.mul}[sign](int(left), int(right))
+    return f"{float(f'{exact:.3g}'):.0f}"
 
 
 def grade(host: str, run: str) -> dict[str, Any]:
