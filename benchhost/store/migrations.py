@@ -35,7 +35,7 @@ MIGRATIONS: Sequence[Migration] = (
             evaluator_version TEXT NOT NULL,
             owner TEXT NOT NULL,
             started_at REAL NOT NULL,
-            status TEXT NOT NULL CHECK (status IN ('running', 'scored', 'error', 'interrupted')),
+            status TEXT NOT NULL,
             attempt INTEGER NOT NULL,
             result BLOB,
             private BLOB,
