@@ -1,7 +1,5 @@
 """The simplest store: a dict. For tests and for runs that nobody wants to keep."""
 
-# ruff: noqa: D102 (Store says what each method promises)
-
 from __future__ import annotations
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """The store of a host on one machine: a file of SQLite, shared by its processes."""
 
-# ruff: noqa: D102, S608 (Store says what each method promises; the queries are put together from names of fields)
+# ruff: noqa: S608 (the queries are put together from names of fields)
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ class SQLiteStore(Store):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             connection = self._connection("rw")
             try:
+                migrate(connection)  # First, since it refuses the files that are not to be touched.
                 self._use_write_ahead_log(connection)
-                migrate(connection)
             except BaseException:
                 connection.close()
                 raise
