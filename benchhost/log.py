@@ -128,8 +128,8 @@ def mask(value: Any, name: str = "") -> Any:
 def _mask_text(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):  # the longest first, in case it contains another
         if len(secret) >= _SHORTEST_INSIDE:
-            # As it is, and as a renderer quotes it.
-            for form in {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]}:
+            # As it is, and as a renderer quotes it; the longest form first, since it may contain the others.
+            for form in sorted({secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]}, key=len, reverse=True):
                 text = text.replace(form, MASK)
     return _BEARER.sub(rf"\1 {MASK}", text)
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchhost import log
@@ -192,6 +192,8 @@ secrets = st.text(
 )
 
 
+@example(secret="secret\\", form="console")
+@example(secret="secret\\", form="json")
 @given(secret=secrets, form=st.sampled_from(["json", "console"]))
 def test_a_registered_secret_is_masked_wherever_it_stands(secret, form):
     program_text = f"before {secret} after"
