@@ -12,6 +12,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -41,10 +42,12 @@ class Commits:
     running event loop, which is the one that :meth:`write` is then called from.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, busy_timeout: float) -> None:
         self.transactions = 0
         """How many transactions were committed."""
         self._connection = connection
+        self._connection.execute("PRAGMA busy_timeout = 0")  # _begin waits instead.
+        self._busy_timeout = busy_timeout
         self._cursor = connection.cursor()
         self._synchronous: str | None = None
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
@@ -104,7 +107,7 @@ class Commits:
         if synchronous != self._synchronous:
             cursor.execute(f"PRAGMA synchronous = {synchronous}")
             self._synchronous = synchronous
-        cursor.execute("BEGIN IMMEDIATE")
+        self._begin()
         try:
             outcomes = [write.apply(cursor) for write in writes]
             cursor.execute("COMMIT")
@@ -113,6 +116,23 @@ class Commits:
                 cursor.execute("ROLLBACK")
         self.transactions += 1
         return outcomes
+
+    def _begin(self) -> None:
+        """Take the lock that one process at a time may hold.
+
+        SQLite's own wait grows to 100 ms a turn, so that a process that has waited waits ever longer, while
+        the others pass it. Asking each millisecond costs little, and each process gets its share.
+        """
+        until = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                self._cursor.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > until:
+                    raise
+                time.sleep(0.001)
+            else:
+                return
 
     def _settle(self, writes: Sequence[Write], outcomes: Sequence[Any]) -> None:
         def settle() -> None:

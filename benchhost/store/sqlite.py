@@ -72,7 +72,8 @@ class SQLiteStore(Store):
     async def open(self) -> None:
         if self._commits is not None:
             raise StoreFailed("the store is open already")
-        self._commits = Commits(await anyio.to_thread.run_sync(self._connect))
+        connection = await anyio.to_thread.run_sync(self._connect)
+        self._commits = Commits(connection, busy_timeout=self._busy_timeout)
         self._readers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="benchhost-store-read")
 
     async def close(self) -> None:
