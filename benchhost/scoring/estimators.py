@@ -35,7 +35,7 @@ def standard_error(values: Sequence[float]) -> float:
     """Return the standard error of the mean of independent values: ``s / sqrt(n)``, ``s`` with divisor ``n - 1``.
 
     Source: the central limit theorem as in Miller, *Adding Error Bars to Evals* (2024), arXiv
-    2411.00640, section 2.1.
+    2411.00640, section 2.
 
     Raises ``ValueError`` for fewer than two values, whose spread is unknown.
     """
@@ -50,10 +50,10 @@ def clustered_standard_error(values: Sequence[float], clusters: Sequence[Hashabl
     """Return the standard error of the mean when values of one cluster (questions on one text, epochs) go together.
 
     ``clusters[i]`` is the cluster of ``values[i]``. The formula is ``sqrt(G / (G - 1) * sum over
-    clusters of (sum of the deviations in the cluster) ** 2) / n`` with ``G`` clusters: Miller (2024),
-    arXiv 2411.00640, equation 4, with the small-sample factor of Cameron & Miller, *A Practitioner's
-    Guide to Cluster-Robust Inference* (2015), section VI.B. With one value per cluster it is
-    :func:`standard_error`. Its interval has ``G - 1`` degrees of freedom.
+    clusters of (sum of the deviations in the cluster) ** 2) / n`` with ``G`` clusters: the clustered
+    standard error of Miller (2024), arXiv 2411.00640, with the factor for few clusters of Cameron &
+    Miller, *A Practitioner's Guide to Cluster-Robust Inference* (2015). With one value per cluster it
+    is :func:`standard_error`. Its interval has ``G - 1`` degrees of freedom.
 
     Raises ``ValueError`` for fewer than two clusters, or when the lengths differ.
     """

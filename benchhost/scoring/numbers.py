@@ -1,8 +1,10 @@
 r"""Reading numbers out of answers. Every function takes time in proportion to the length of its text.
 
 A number is an ``int`` when it is whole and the nearest ``float`` otherwise, so that ``==`` with what
-the JSON of a task says does what it looks like. What no float can hold (1,000 digits, ``1e999``) is not
-read: it is ``None``, like a text without a number, and never an exception or an infinity.
+the JSON of a task says does what it looks like. (Beyond 2**53, where floats have gaps, a whole number
+with a point or an exponent is the nearest float, as it is in JSON.) What no float can hold (1,000
+digits, ``1e999``) is not read: it is ``None``, like a text without a number, and never an exception or
+an infinity.
 
 Read are thousands commas (``1,234``), decimals, a sign (``-``, ``−``), currency signs, ``1e5``, ``12/4``,
 ``\frac{12}{4}``, ``5 million``, and digits of other scripts. A dot is always a decimal point.
@@ -44,11 +46,14 @@ _LATEX_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*+)\}\{([^{}]*+)\}")
 _GROUPED_BY_SPACES = re.compile(r"\D*+(\d{1,3}(?: \d{3})++(?:\.\d++)?)\D*+")
 _WORKING = re.compile(r"[\d\s.,=+\-\u2212*/×÷()$€£%x]*+")
 _RESTATED = re.compile(r"([^()]++)\(([^()]++)\)[\W_]*+")
-_UNIT = re.compile(r"\s*+((?:[^\W\d_]|[%°])[^\s(),;]*+)")
+_UNIT = re.compile(r"[\s*_]*+((?:[^\W\d_]|[%°])[^\s(),;]*+)")
 _OPERATORS = frozenset("!^²³¹⁰⁴⁵⁶⁷⁸⁹⁻")
 
 _LARGEST_POWER = 307
 """Numbers from 1e-307 to below 1e308 are read: all of them have a float, and so have their differences."""
+
+_LAST_WITHOUT_GAPS = 2**53
+"""Up to here every whole number is a float."""
 
 
 class _Found(NamedTuple):
@@ -209,7 +214,8 @@ def _number(value: Decimal | Fraction) -> Number | None:
     if isinstance(value, Decimal):
         if not -_LARGEST_POWER <= value.adjusted() <= _LARGEST_POWER:
             return None
-        return int(value) if value == value.to_integral_value() else float(value)
+        exact = value.copy_abs() <= _LAST_WITHOUT_GAPS or value.same_quantum(Decimal(1))
+        return int(value) if exact and value == value.to_integral_value() else float(value)
     if not Fraction(10) ** -_LARGEST_POWER <= abs(value) < Fraction(10) ** (_LARGEST_POWER + 1):
         return None
     return int(value) if value.denominator == 1 else float(value)
