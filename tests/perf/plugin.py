@@ -1,0 +1,43 @@
+"""The same job as a plugin of benchhost. Copied, with :mod:`sums`, into the folder of plugins of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import sums
+
+from benchhost import Benchmark, Response, Result, Task
+
+
+class SumTask(Task, kw_only=True):
+    """A sum, with its hidden answer."""
+
+    answer: int
+
+
+class TenThousand(Benchmark[SumTask]):
+    """Ten thousand sums."""
+
+    version = "1"
+    count: ClassVar[int] = 10_000
+
+    def load_datasets(self) -> dict[str, Iterator[SumTask]]:
+        tasks = (SumTask(id=one.id, question=one.question, answer=one.answer) for one in sums.sums(self.count))
+        return {"default": tasks}
+
+    def evaluate_response(self, task: SumTask, response: Response) -> Result:
+        right = sums.is_right(task.answer, response.text)
+        return Result(score=float(right), passed=right)
+
+
+class HundredThousand(TenThousand):
+    """A hundred thousand sums, for final scores of that many results."""
+
+    count = 100_000
+
+
+class Hundred(TenThousand):
+    """A hundred sums: one of the many small benchmarks that a host may carry."""
+
+    count = 100

@@ -1,0 +1,54 @@
+"""Measures benchhost beside the services that it is compared with, and prints the ratios: ``make perf``.
+
+All contenders run on the same machine at the same time, with one worker each, and are loaded in turn,
+round by round, so that whatever else the machine does hits all of them alike. The figures are medians
+over the rounds. CPU time is that of all processes of a server, so that work moved to a helper process
+still counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from measures import MEASURES, Effort
+from table import markdown, write
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--only", action="append", choices=MEASURES, metavar="NAME", help=", ".join(MEASURES))
+    options.add_argument("--rounds", type=int, default=5, help="how often each contender is measured (default: 5)")
+    options.add_argument("--seconds", type=float, default=3.0, help="how long each time (default: 3)")
+    options.add_argument("--quick", action="store_true", help="one short round: to see that it works, not to quote")
+    options.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    chosen = options.parse_args()
+    if chosen.write and (chosen.only or chosen.quick):
+        options.error("--write puts the whole table into the page: it goes with neither --only nor --quick")
+    rounds, seconds = (1, 0.5) if chosen.quick else (chosen.rounds, chosen.seconds)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="benchhost-perf-") as folder:
+        for name in chosen.only or MEASURES:
+            print(f"measuring {name} ...", file=sys.stderr, flush=True)
+            rows += MEASURES[name](Effort(Path(folder), rounds, seconds))
+    text = f"{markdown(rows)}\n\n{machine()} Medians of {rounds} rounds of {seconds:g} s."
+    print(text)
+    if chosen.write:
+        write(PAGE, f"\n{text}\n")
+
+
+def machine() -> str:
+    """Describe the machine in words, without naming it."""
+    system, python = platform.system(), platform.python_version()
+    return f"Measured on {os.cpu_count()} cores ({platform.machine()}), {system}, Python {python}."
+
+
+if __name__ == "__main__":
+    main()
