@@ -21,16 +21,20 @@ import anyio.to_thread
 
 from benchhost.errors import StoreFailed
 
+A = TypeVar("A")
 R = TypeVar("R")
 
 
 class Write:
     """A write that waits to be committed, and the future of whoever waits for it."""
 
-    __slots__ = ("apply", "durable", "future")
+    __slots__ = ("apply", "argument", "durable", "future")
 
-    def __init__(self, apply: Callable[[sqlite3.Cursor], Any], durable: bool, future: asyncio.Future[Any]) -> None:
+    def __init__(
+        self, apply: Callable[[sqlite3.Cursor, Any], Any], argument: Any, durable: bool, future: asyncio.Future[Any]
+    ) -> None:
         self.apply = apply
+        self.argument = argument
         self.durable = durable
         self.future = future
 
@@ -56,8 +60,8 @@ class Commits:
         self._thread = threading.Thread(target=self._run, name="benchhost-store", daemon=True)
         self._thread.start()
 
-    async def write(self, apply: Callable[[sqlite3.Cursor], R], *, durable: bool) -> R:
-        """Have the thread call ``apply`` in a transaction, and return what it returned once that is committed.
+    async def write(self, apply: Callable[[sqlite3.Cursor, A], R], argument: A, *, durable: bool) -> R:
+        """Have the thread call ``apply(cursor, argument)`` in a transaction; return its answer once that is committed.
 
         A ``durable`` write is on disk then; another is safe from the end of this process only. Raises
         :class:`~benchhost.errors.StoreFailed` when the write is not kept.
@@ -65,7 +69,7 @@ class Commits:
         if self._closed:
             raise StoreFailed("the store is closed")
         future: asyncio.Future[R] = self._loop.create_future()
-        self._queue.put(Write(apply, durable, future))
+        self._queue.put(Write(apply, argument, durable, future))
         return await future
 
     async def close(self) -> None:
@@ -109,7 +113,7 @@ class Commits:
             self._synchronous = synchronous
         self._begin()
         try:
-            outcomes = [write.apply(cursor) for write in writes]
+            outcomes = [write.apply(cursor, write.argument) for write in writes]
             cursor.execute("COMMIT")
         finally:
             if self._connection.in_transaction:

@@ -1,4 +1,8 @@
-"""What a store keeps, and what it is given to keep."""
+"""What a store keeps, and what it is given to keep.
+
+The structs can be part of no cycle, and there are many of them at once: the garbage collector need not
+look at them (``gc=False``).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ Status = Literal["running", "scored", "error", "interrupted"]
 judged, and may be tried again. ``interrupted``: whoever judged it is gone; it may be tried again."""
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The wish to judge one response.
 
     ``id`` is the digest of the identity (tenant, benchmark, fingerprint, run, task, response and
@@ -32,7 +36,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
 
 
-class Finish(msgspec.Struct, frozen=True, kw_only=True):
+class Finish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What came of one attempt: ``owner`` and ``attempt`` are those of the claim that it ends.
 
     ``result`` is the JSON of the result's public part, ``private`` that of the part that never leaves
@@ -51,7 +55,7 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: float
 
 
-class Evaluation(Claim, frozen=True, kw_only=True):
+class Evaluation(Claim, frozen=True, kw_only=True, gc=False):
     """One evaluation as it is recorded: its claim, and how far it has come.
 
     ``attempt`` counts from 1. The fields after it are those of :class:`Finish`, and empty until then.
@@ -66,7 +70,7 @@ class Evaluation(Claim, frozen=True, kw_only=True):
     finished_at: float | None = None
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """The answer to a claim.
 
     ``mine`` tells the claimant to judge the response now, as ``evaluation.attempt``. Otherwise the

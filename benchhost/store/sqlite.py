@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -22,8 +22,6 @@ from benchhost.store.commits import Commits
 from benchhost.store.migrations import migrate
 from benchhost.store.protocol import Store
 from benchhost.store.records import Claim, Claimed, Evaluation, Finish, running
-
-R = TypeVar("R")
 
 _FIELDS = Evaluation.__struct_fields__
 
@@ -90,13 +88,13 @@ class SQLiteStore(Store):
             await commits.close()
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
-        return await self._writer().write(lambda cursor: _claim(cursor, claims), durable=False)
+        return await self._writer().write(_claim, claims, durable=False)
 
     async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
-        return await self._writer().write(lambda cursor: _finish(cursor, finishes), durable=True)
+        return await self._writer().write(_finish, finishes, durable=True)
 
     async def interrupt(self, owner: str) -> int:
-        return await self._writer().write(lambda cursor: cursor.execute(_INTERRUPT, (owner,)).rowcount, durable=False)
+        return await self._writer().write(_interrupt, owner, durable=False)
 
     async def evaluation(self, evaluation_id: str) -> Evaluation | None:
         rows = await self._read(f"{_SELECT} WHERE id = ?", (evaluation_id,))
@@ -220,6 +218,10 @@ def _finish(cursor: sqlite3.Cursor, finishes: Sequence[Finish]) -> list[bool]:
         == 1
         for finish in finishes
     ]
+
+
+def _interrupt(cursor: sqlite3.Cursor, owner: str) -> int:
+    return cursor.execute(_INTERRUPT, (owner,)).rowcount
 
 
 def _text(text: str) -> str:
