@@ -17,6 +17,7 @@
     │   ├── NotOffered         the benchmark does not offer this
     │   ├── Unauthorized       the credential is missing or wrong
     │   ├── PayloadRefused     the payload is of a type that the benchmark does not take
+    │   ├── TooLarge           the body is larger than the host accepts
     │   └── Malformed          the body or a parameter is not of the expected shape
     ├── Busy                   a limit is reached; the caller may come back
     ├── Unavailable            the benchmark is not being served at the moment
@@ -164,6 +165,13 @@ class PayloadRefused(RequestError):
 
     slug = "payload-refused"
     title = "Payload not accepted"
+
+
+class TooLarge(RequestError):
+    """The body is larger than the host accepts."""
+
+    slug = "too-large"
+    title = "The body is too large"
 
 
 class Malformed(RequestError):

@@ -23,7 +23,7 @@ from benchhost.evaluation.owners import Owner
 from benchhost.log import get_logger
 from benchhost.store import Claim, Evaluation, Finish, Store
 
-_log = get_logger(__name__)
+_log = get_logger()
 
 LOOK_AGAIN = (0.02, 0.5)
 """Seconds between the first, and between later looks at an evaluation that another process runs."""

@@ -52,6 +52,8 @@ class HostedBenchmark:
     ) -> None:
         self.entry = entry
         self.fault: Fault | None = None
+        self.memo: dict[str, bytes] = {}
+        """Answers that stay the same for as long as this plugin is loaded, encoded once."""
         self._mother = mother
         self._settings = settings
         self._load_timeout = load_timeout
@@ -76,6 +78,23 @@ class HostedBenchmark:
         """The version of the evaluator, once it is loaded."""
         assert self._description is not None
         return self._description.version
+
+    @property
+    def listed(self) -> bool:
+        """Whether callers may ask for the list of tasks, once it is loaded."""
+        assert self._description is not None
+        return self._description.listed
+
+    @property
+    def datasets(self) -> dict[str, int]:
+        """The number of tasks of each dataset, once it is loaded."""
+        assert self._description is not None
+        return {name: len(catalogue.ids) for name, catalogue in self._description.catalogues.items()}
+
+    def offers(self, hook: str) -> bool:
+        """Whether the author has written a hook, once it is loaded."""
+        assert self._description is not None
+        return hook in self._description.hooks
 
     @property
     def state(self) -> State:
@@ -125,8 +144,7 @@ class HostedBenchmark:
 
         Raises :class:`~benchhost.errors.NotOffered`.
         """
-        assert self._description is not None
-        if hook not in self._description.hooks:
+        if not self.offers(hook):
             raise NotOffered(f"The benchmark {self.name} does not implement {hook}.")
 
     async def call(

@@ -21,16 +21,8 @@ from benchhost.registry import LoadedBenchmark
 from benchhost.scoring import final_score, summarise
 from benchhost.tasks import Dataset
 from benchhost.wire.bodies import decode, result_of
+from benchhost.wire.native import PublicResult
 from benchhost.wire.vals import FinalScoreAnswer, FinalScoreRequest, RetrievedTask, ScoreAnswer, ScoreRequest
-
-
-class PublicResult(msgspec.Struct):
-    """The part of a :class:`~benchhost.Result` that leaves the host."""
-
-    score: float
-    passed: bool | None
-    metrics: dict[str, float]
-    feedback: str | None
 
 
 class Operation(abc.ABC):

@@ -14,7 +14,7 @@ from benchhost.evaluation.process import Zygote
 from benchhost.log import get_logger
 from benchhost.registry import Fault, sort_out
 
-_log = get_logger(__name__)
+_log = get_logger()
 
 
 class Hosting(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,10 @@ from benchhost.contract.model import FinishReason
 from benchhost.errors import ModelRequestRefused
 
 VERSION = "2023-06-01"
-"""The version of the protocol that is asked for, in the header ``anthropic-version``."""
+"""The version of the protocol that is asked for, in the header ``anthropic-version``.
+
+Not the newest: from 2026-10-21 on, a temperature is refused whatever the model, and comparable runs set one.
+"""
 
 DEFAULT_MAX_TOKENS = 8192
 """The limit that is sent when none is set: this protocol insists on one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,11 +19,12 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4))
 
 
 class Reply(NamedTuple):
-    """What came back: whatever the status, a whole body."""
+    """What came back: whatever the status, a whole body, ``seconds`` after the request was begun."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    seconds: float
 
 
 class Transport:
@@ -53,9 +55,10 @@ class Transport:
         Raises :class:`~benchhost.errors.ModelUnavailable` when there is none, or only a part of one.
         """
         session = self._session or self._open()
+        began = time.perf_counter()
         try:
             async with session.post(self._url, data=body, allow_redirects=False) as answer:
-                return Reply(answer.status, answer.headers, await answer.read())
+                return Reply(answer.status, answer.headers, await answer.read(), time.perf_counter() - began)
         except TimeoutError as error:
             raise ModelUnavailable(f"no whole answer within {self._timeout:g} s from {self._address}") from error
         except self._failures as error:

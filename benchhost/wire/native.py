@@ -9,6 +9,15 @@ import msgspec
 from benchhost.wire.vals import Status
 
 
+class PublicResult(msgspec.Struct):
+    """The part of a :class:`benchhost.Result` that leaves the host."""
+
+    score: float
+    passed: bool | None
+    metrics: dict[str, float]
+    feedback: str | None
+
+
 class BatchItem(msgspec.Struct):
     """One response of a batch."""
 
@@ -69,12 +78,17 @@ class FieldProblem(msgspec.Struct):
 
 
 class Problem(msgspec.Struct):
-    """Every error answer (RFC 9457). ``detail`` is a sentence, or the list of fields that are wrong."""
+    """Every error answer (RFC 9457). ``detail`` is a sentence, or the list of fields that are wrong.
+
+    When the error is ours, ``error_id``, or the ``evaluation_id`` of the response that was not scored,
+    stands beside the cause in the log of the host.
+    """
 
     type: str
     title: str
     status: int
     detail: str | list[FieldProblem]
+    error_id: str | msgspec.UnsetType = msgspec.UNSET
     evaluation_id: str | msgspec.UnsetType = msgspec.UNSET
 
 

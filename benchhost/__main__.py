@@ -1,0 +1,5 @@
+"""``python -m benchhost`` is ``benchhost``."""
+
+from benchhost.cli import main
+
+main()

@@ -1,0 +1,53 @@
+"""Settings as options: every setting of a host is a flag, an environment variable and a key of the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from benchhost.settings import CONFIG_VARIABLE, SettingDoc, Settings, describe, load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NOT_FLAGS = frozenset({"benchmarks", "api_key"})
+"""Settings without a flag: a table does not fit one, and a secret would be seen in the list of processes."""
+
+
+def settings_options(*names: str) -> Callable[[F], F]:
+    """Give a command ``--config`` and the flags of these settings, or of all of them."""
+    docs = {doc.name: doc for doc in describe() if doc.name not in NOT_FLAGS}
+
+    def dress(command: F) -> F:
+        for name in reversed(names or tuple(docs)):
+            command = _option(docs[name])(command)
+        return click.option(
+            "--config",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help=f"The settings file.  [env: {CONFIG_VARIABLE}; default: benchhost.toml]",
+        )(command)
+
+    return dress
+
+
+def read(config: Path | None, flags: dict[str, Any]) -> Settings:
+    """Read the settings, with the flags that were given.
+
+    Raises :class:`~benchhost.errors.SettingsError`.
+    """
+    return load(config, os.environ, flags)
+
+
+def _option(doc: SettingDoc) -> Callable[[F], F]:
+    flag = f"--{doc.name.replace('_', '-')}"
+    help_ = f"{doc.help}  [env: {doc.variable}; default: {_shown(doc.default)}]"
+    if isinstance(doc.default, bool):
+        return click.option(f"{flag}/--no-{flag[2:]}", doc.name, default=None, help=help_)
+    return click.option(flag, doc.name, default=None, metavar=doc.expected, help=help_)
+
+
+def _shown(default: Any) -> str:
+    return "none" if default is None else str(default)

@@ -1,0 +1,61 @@
+"""``benchhost plugins``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from benchhost.cli.options import read, settings_options
+from benchhost.errors import PluginFault
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else.")
+@settings_options("only", "load_timeout", "strict")
+def plugins(config: Path | None, as_json: bool, **flags: Any) -> None:
+    """List the installed plugins and what is wrong with them.
+
+    Each is loaded as the server would load it. With --strict, a faulty one makes the command fail.
+    """
+    settings = read(config, flags)
+    asyncio.run(_list(settings, as_json))
+
+
+async def _list(settings: Any, as_json: bool) -> None:
+    from benchhost import log
+    from benchhost.evaluation.roster import Roster
+    from benchhost.server.host import hosting
+    from benchhost.server.plugins import state_of
+
+    log.configure(settings.log_level, settings.log_format)
+    roster = Roster(hosting(settings))
+    try:
+        await roster.open()
+        await roster.loaded()
+        causes = {(fault.entry.name, fault.entry.object): fault.cause for fault in roster.faults()}
+        told = state_of(roster)
+    finally:
+        await roster.close()
+    if as_json:
+        documents = [
+            msgspec.to_builtins(plugin) | {"cause": causes.get((plugin.name, plugin.object))} for plugin in told
+        ]
+        click.echo(msgspec.json.format(msgspec.json.encode({"plugins": documents})).decode())
+    elif not told:
+        click.echo("No benchmark plugin is installed. Try: pip install benchhost-arithmetic")
+    else:
+        for plugin in told:
+            origin = f"{plugin.object}, from {plugin.distribution} {plugin.distribution_version}"
+            if plugin.state == "serving":
+                tasks = ", ".join(f"{name}: {number} tasks" for name, number in (plugin.datasets or {}).items())
+                click.echo(f"{plugin.name}  version {plugin.version}  ({origin})\n  {tasks or 'no datasets'}")
+            else:
+                click.secho(f"{plugin.name}  faulty: {plugin.reason}  ({origin})", fg="red")
+                cause = causes.get((plugin.name, plugin.object), "")
+                click.echo("\n".join(f"  {line}" for line in cause.splitlines()))
+    if settings.strict and causes:
+        raise PluginFault("faulty", f"{len(causes)} of {len(told)} plugins are faulty")

@@ -1,0 +1,1 @@
+"""Door one: the benchmarks over HTTP."""

@@ -1,0 +1,110 @@
+"""The server, assembled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
+
+from benchhost.errors import BenchhostError
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server import evaluations, plugins, tasks
+from benchhost.server.auth import tenant_of
+from benchhost.server.host import Host
+from benchhost.server.openapi import CONFIG, openapi
+from benchhost.server.problems import exception_handler, send_problem
+
+BENCHMARK_ROUTES = [
+    tasks.health,
+    tasks.version,
+    tasks.verify_task_ids,
+    tasks.retrieve_task,
+    tasks.tasks,
+    evaluations.evaluate_response,
+    evaluations.evaluate,
+    evaluations.evaluate_batch,
+    evaluations.evaluation,
+    evaluations.final_score,
+    evaluations.score,
+]
+"""What every benchmark offers, under ``/b/<name>``."""
+
+HOST_ROUTES = [plugins.health, plugins.plugins, openapi]
+"""What the host itself offers."""
+
+_SLASHES = re.compile("/{2,}")
+
+
+class App:
+    """The ASGI application: Litestar behind the door-keeper."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._litestar = _litestar(host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a connection."""
+        if scope["type"] == ScopeType.HTTP:
+            if "//" in scope["path"]:  # some clients join their base URL and the path with one slash too many
+                scope["path"] = _SLASHES.sub("/", scope["path"])
+            try:
+                scope.setdefault("state", {})["tenant"] = await tenant_of(scope, self._host)
+            except BenchhostError as error:
+                await send_problem(send, error)
+                return
+        await self._litestar(scope, receive, send)
+
+
+def _litestar(host: Host) -> Litestar:
+    @asynccontextmanager
+    async def open_host(_: Litestar) -> AsyncIterator[None]:
+        await host.open()
+        try:
+            yield
+        finally:
+            await host.close()
+
+    # One router serves every benchmark. A router for each would cost a second of start-up for fifty of
+    # them, and could not follow a reload.
+    benchmarks = Router("/b/{name:str}", route_handlers=BENCHMARK_ROUTES, dependencies={"benchmark": _benchmark_is()})
+    return Litestar(
+        [benchmarks, *HOST_ROUTES],
+        lifespan=[open_host],
+        state=State({"host": host}, deep_copy=False),
+        dependencies={
+            "host": Provide(_host, sync_to_thread=False),
+            "tenant": Provide(_tenant, sync_to_thread=False),
+        },
+        exception_handlers={HTTPException: exception_handler, Exception: exception_handler},
+        request_max_body_size=host.largest_body,
+        openapi_config=CONFIG,
+        logging_config=None,
+    )
+
+
+def _benchmark_is() -> Provide:
+    async def benchmark(name: str, host: Host) -> HostedBenchmark:
+        found = host.roster.get(name)
+        await found.ready()
+        return found
+
+    return Provide(benchmark)
+
+
+def _host(state: State) -> Host:
+    host: Host = state.host
+    return host
+
+
+def _tenant(scope: Scope) -> str:
+    tenant: str = scope["state"]["tenant"]
+    return tenant
+
+

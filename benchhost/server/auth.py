@@ -1,0 +1,56 @@
+"""Who may call: decided before anything else, so that an unknown path tells a stranger nothing.
+
+A host with an API key asks for it as a bearer token, of every path but health and version. A
+benchmark that overrides ``check_auth`` decides for its own paths instead. A host with neither is open.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+from litestar.types import HTTPScope
+
+from benchhost.errors import BenchhostError, Unauthorized
+from benchhost.server.host import Host
+
+PUBLIC = ("/health", "/version")
+"""What needs no credential, of the host and of each benchmark."""
+
+
+async def tenant_of(scope: HTTPScope, host: Host) -> str:
+    """Return on whose behalf a request is made. There is one tenant so far, whose name is empty.
+
+    Raises :class:`~benchhost.errors.Unauthorized`.
+    """
+    name, rest = _benchmark_of(scope["path"])
+    if rest in PUBLIC:
+        return ""
+    if name is not None and await _asks_itself(host, name):
+        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        answer = await host.roster.get(name).call("check_auth", body=msgspec.msgpack.encode(headers))
+        if answer.data != b"true":
+            raise Unauthorized("Unauthorized")
+    elif host.settings.api_key is not None:
+        expected = f"Bearer {host.settings.api_key}".encode()
+        given = next((value for key, value in scope["headers"] if key == b"authorization"), b"")
+        if not secrets.compare_digest(given, expected):
+            raise Unauthorized("Unauthorized")
+    return ""
+
+
+def _benchmark_of(path: str) -> tuple[str | None, str]:
+    """Part the name of the benchmark from the rest of a path."""
+    if not path.startswith("/b/"):
+        return None, path.rstrip("/")
+    name, _, rest = path[3:].partition("/")
+    return name, f"/{rest}".rstrip("/")
+
+
+async def _asks_itself(host: Host, name: str) -> bool:
+    try:
+        benchmark = host.roster.get(name)
+        await benchmark.ready()
+    except BenchhostError:
+        return False  # the host's own rule applies, and then the route says what is wrong
+    return benchmark.offers("check_auth")

@@ -1,0 +1,199 @@
+"""Routes by which responses are judged and results are scored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from litestar import get
+
+from benchhost.errors import PayloadRefused, UnknownTask
+from benchhost.evaluation.evaluator import Context, Submission
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server.host import Host
+from benchhost.server.problems import NotFound, NotScored, answer_to
+from benchhost.server.raw import Call, Reply, raw_post
+from benchhost.tasks import Catalogue
+from benchhost.wire import native, vals
+from benchhost.wire.bodies import decode
+from benchhost.wire.native import BatchAnswer, BatchRequest
+from benchhost.wire.vals import (
+    EvaluateAnswer,
+    EvaluateRequest,
+    EvaluateResponseRequest,
+    FinalScoreAnswer,
+    FinalScoreRequest,
+    ScoreAnswer,
+    ScoreRequest,
+)
+
+EVALUATION_HEADER = "x-evaluation-id"
+"""The header that tells the id of the evaluation where the body has no place for it."""
+
+JSON_LINES = ("application/jsonl", "application/x-ndjson", "application/ndjson")
+"""The media types by which a caller asks for one line per evaluation, as they finish; answered with the first."""
+
+_evaluate_response = msgspec.json.Decoder(EvaluateResponseRequest)
+_evaluate = msgspec.json.Decoder(EvaluateRequest)
+_batch = msgspec.json.Decoder(BatchRequest)
+_encode = msgspec.json.Encoder().encode
+
+STATUS: dict[str, vals.Status] = {"scored": "evaluated", "error": "error", "interrupted": "error"}
+"""How a recorded outcome is called on the wire."""
+
+
+class _Verdict(msgspec.Struct):
+    """An :class:`~benchhost.wire.vals.EvaluateAnswer` whose result is encoded already."""
+
+    run_id: str
+    task_id: str
+    status: vals.Status
+    evaluator_version: str | None
+    result: msgspec.Raw | None
+    errors: Sequence[str]
+
+
+class _BatchVerdict(msgspec.Struct):
+    """A :class:`~benchhost.wire.native.BatchEvaluation` whose result is encoded already."""
+
+    index: int
+    task_id: str
+    evaluation_id: str
+    status: vals.Status
+    evaluator_version: str | None
+    result: msgspec.Raw | None
+    errors: Sequence[str]
+
+
+@raw_post("/evaluate-response", body=EvaluateResponseRequest, answer=native.PublicResult, tags=["evaluation"])
+async def evaluate_response(call: Call) -> Reply:
+    """Judge a response outside of any run; the answer is the bare result."""
+    request = decode(_evaluate_response, call.body)
+    catalogue = _ready_for(call, request.dataset)
+    _known(catalogue, request.task_id)
+    evaluation = await call.host.evaluator.evaluate(
+        call.benchmark, Context(call.tenant, catalogue.name), Submission(request.task_id, request.response)
+    )
+    if evaluation.result is None:
+        raise NotScored(evaluation.id, None if evaluation.cause else "; ".join(evaluation.errors))
+    return Reply(evaluation.result, headers={EVALUATION_HEADER: evaluation.id})
+
+
+@raw_post("/v1/evaluate", body=EvaluateRequest, answer=EvaluateAnswer, tags=["evaluation"])
+async def evaluate(call: Call) -> Reply:
+    """Judge a response as part of a run. A failure to judge it is an answer too: `status` is `error` then."""
+    request = decode(_evaluate, call.body)
+    catalogue = _ready_for(call, request.dataset)
+    if request.task_id not in catalogue.positions:
+        raise NotFound(f"Task not found: {request.task_id[:200]}")
+    if request.payload.type != "text":
+        raise PayloadRefused(f"This benchmark does not accept {request.payload.type} submissions.")
+    evaluation = await call.host.evaluator.evaluate(
+        call.benchmark,
+        Context(call.tenant, catalogue.name, request.run_id),
+        Submission(request.task_id, request.payload.data),
+    )
+    verdict = _Verdict(
+        request.run_id,
+        request.task_id,
+        STATUS[evaluation.status],
+        evaluation.evaluator_version,
+        msgspec.Raw(evaluation.result) if evaluation.result is not None else None,
+        evaluation.errors,
+    )
+    return Reply(_encode(verdict), headers={EVALUATION_HEADER: evaluation.id})
+
+
+@raw_post("/v1/evaluate-batch", body=BatchRequest, answer=BatchAnswer, tags=["evaluation"])
+async def evaluate_batch(call: Call) -> Reply:
+    """Judge many responses of one run.
+
+    Answered all at once in the order of the submissions; or, with `Accept: application/jsonl`, with one
+    line for each as they finish.
+    """
+    request = decode(_batch, call.body)
+    catalogue = _ready_for(call, request.dataset)
+    for index, item in enumerate(request.submissions):
+        if item.task_id not in catalogue.positions:
+            raise NotFound(f"Task not found: {item.task_id[:200]} (submission {index})")
+    verdicts = _judged(call, request, catalogue)
+    first: list[_BatchVerdict] = await anext(verdicts, [])  # so that a limit is said by the status, before anything is sent
+    if any(media_type in call.accept for media_type in JSON_LINES):
+        return Reply(_lines(first, verdicts), JSON_LINES[0])
+    ordered = {verdict.index: verdict for verdict in first}
+    async for group in verdicts:
+        ordered.update((verdict.index, verdict) for verdict in group)
+    evaluations = [ordered[index] for index in range(len(request.submissions))]
+    return Reply(_encode({"run_id": request.run_id, "evaluations": evaluations}))
+
+
+@raw_post("/final-score", body=FinalScoreRequest, answer=FinalScoreAnswer, tags=["scores"])
+async def final_score(call: Call) -> Reply:
+    """Score results: the mean with its interval and coverage, or what the benchmark makes of them."""
+    return Reply((await call.benchmark.call("final_score", body=call.body)).data)
+
+
+@raw_post("/v1/score", body=ScoreRequest, answer=ScoreAnswer, tags=["scores"])
+async def score(call: Call) -> Reply:
+    """Score the verdicts of a run. Verdicts that are not `evaluated` have no result and count as missing."""
+    return Reply((await call.benchmark.call("score", body=call.body)).data)
+
+
+@get("/v1/evaluations/{evaluation_id:str}", tags=["evaluation"])
+async def evaluation(host: Host, benchmark: HostedBenchmark, tenant: str, evaluation_id: str) -> native.Evaluation:
+    """Look up an evaluation, finished or running, by its id."""
+    found = await host.evaluator.find(evaluation_id, tenant=tenant, benchmark=benchmark.name)
+    return native.Evaluation(
+        evaluation_id=found.id,
+        benchmark=found.benchmark,
+        dataset=found.dataset,
+        run_id=found.run,
+        task_id=found.task,
+        status="evaluated" if found.status == "scored" else found.status,
+        evaluator_version=found.evaluator_version,
+        attempt=found.attempt,
+        result=msgspec.json.decode(found.result) if found.result is not None else None,
+        errors=list(found.errors),
+        started_at=found.started_at,
+        finished_at=found.finished_at,
+    )
+
+
+def _ready_for(call: Call, dataset: str | None) -> Catalogue:
+    call.benchmark.must_offer("evaluate_response")
+    return call.benchmark.catalogue(dataset)
+
+
+def _known(catalogue: Catalogue, task_id: str) -> None:
+    if task_id not in catalogue.positions:
+        raise UnknownTask(f"Task ID not found: {task_id[:200]}")
+
+
+async def _judged(call: Call, request: BatchRequest, catalogue: Catalogue) -> AsyncIterator[list[_BatchVerdict]]:
+    submissions = [Submission(item.task_id, item.response) for item in request.submissions]
+    context = Context(call.tenant, catalogue.name, request.run_id)
+    async for group in call.host.evaluator.evaluate_many(call.benchmark, context, submissions):
+        yield [
+            _BatchVerdict(
+                index,
+                evaluation.task,
+                evaluation.id,
+                STATUS[evaluation.status],
+                evaluation.evaluator_version,
+                msgspec.Raw(evaluation.result) if evaluation.result is not None else None,
+                evaluation.errors,
+            )
+            for index, evaluation in group
+        ]
+
+
+async def _lines(
+    first: list[_BatchVerdict], verdicts: AsyncIterator[list[_BatchVerdict]]
+) -> AsyncIterator[bytes]:
+    encoder = msgspec.json.Encoder()
+    try:
+        yield encoder.encode_lines(first)
+        async for group in verdicts:
+            yield encoder.encode_lines(group)
+    except Exception as error:  # the status is sent already: the last line says what went wrong
+        yield answer_to(error).body + b"\n"

@@ -1,0 +1,99 @@
+"""What one worker process of the server has at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from benchhost.evaluation.evaluator import Evaluator
+from benchhost.evaluation.limits import Limits
+from benchhost.evaluation.owners import Owner
+from benchhost.evaluation.roster import Hosting, Roster
+from benchhost.log import get_logger
+from benchhost.settings import Settings
+from benchhost.store import Store, open_store
+from benchhost.tasks import Catalogue
+
+_log = get_logger()
+
+DATABASE = "benchhost.db"
+PID_FILE = "benchhost.pid"
+
+
+class Host:
+    """The plugins, the store and the hub of one worker, from :meth:`open` to :meth:`close`."""
+
+    roster: Roster
+    evaluator: Evaluator
+    store: Store
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.largest_body = settings.max_body_mb * 1024 * 1024
+
+    async def open(self) -> None:
+        """Open the store, tidy up after workers that were killed, and begin to load the plugins."""
+        settings = self.settings
+        state = settings.state
+        state.mkdir(parents=True, exist_ok=True)
+        self._key = _key(state / "key")
+        self._owner = Owner(state / "owners")
+        self.store = open_store(state / DATABASE)
+        await self.store.open()
+        limits = Limits(
+            running=settings.max_running,
+            queued=settings.max_queued,
+            running_per_tenant=settings.max_running_per_tenant,
+            workers=settings.workers,
+            folder=state / "slots",
+        )
+        self.evaluator = Evaluator(self.store, self._owner, limits)
+        interrupted = await self.evaluator.recover()
+        if interrupted:
+            _log.warning("evaluations were left unfinished by a worker that is gone", evaluations=interrupted)
+        self.roster = Roster(hosting(settings))
+        await self.roster.open()
+
+    async def close(self) -> None:
+        """Let what is under way finish, and let go of everything."""
+        await self.roster.close()
+        await self.store.close()
+        self._owner.close()
+
+    def version_of(self, catalogue: Catalogue) -> str:
+        """Name the version of a dataset by its content.
+
+        The fingerprint itself covers the hidden answers, and where those are few and short it could be
+        found out by trying; so callers are shown a digest of it that is keyed with a secret of this host.
+        """
+        return hmac.new(self._key, catalogue.fingerprint.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+
+def hosting(settings: Settings) -> Hosting:
+    """Read from the settings how benchmarks are hosted."""
+    return Hosting(
+        settings_of=settings.plugin,
+        only=settings.only or (),
+        load_timeout=settings.load_timeout,
+        drain_timeout=settings.drain_timeout,
+        graders=settings.graders,
+    )
+
+
+def _key(path: Path) -> bytes:
+    """Read the secret of this host; the first process that needs it makes it."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    if not path.exists():
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(fresh, path)  # whole or not at all, and only if nobody was faster
+        except FileExistsError:
+            _log.debug("another worker made the key first")
+        finally:
+            os.unlink(fresh)
+    return path.read_bytes()

@@ -1,0 +1,139 @@
+"""Every error as an HTTP answer: here, and nowhere else.
+
+One body serves both readers of problem details (RFC 9457) and clients of create-benchmark-service,
+which read ``detail``. What a caller sent is not repeated, and nothing of an error that is not made
+for callers is said.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.types import Send
+
+from benchhost import errors
+from benchhost.errors import BenchhostError, Busy, Malformed, RequestError, Unavailable
+from benchhost.log import get_logger
+from benchhost.wire.native import FieldProblem, Problem
+
+_log = get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: dict[type[BenchhostError], int] = {
+    errors.InvalidSlice: 400,
+    errors.UnknownDataset: 400,
+    errors.UnknownTask: 400,
+    errors.PayloadRefused: 400,
+    errors.Unauthorized: 401,
+    errors.UnknownBenchmark: 404,
+    errors.UnknownEvaluation: 404,
+    errors.TooLarge: 413,
+    errors.Malformed: 422,
+    errors.Busy: 429,
+    errors.NotOffered: 501,
+    errors.Unavailable: 503,
+    errors.StoreFailed: 503,
+}
+"""The status of each error; every other one is 500."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class NotFound(RequestError):
+    """Something named in the path, or in a body of ``/v1``, does not exist."""
+
+    slug = "not-found"
+    title = "Not found"
+
+
+class NotScored(BenchhostError):
+    """A response could not be judged, where the answer is nothing but its result.
+
+    ``said`` is what the author's hook said of it for the submitter, if it said anything.
+    """
+
+    slug = "not-scored"
+    title = "The response was not scored"
+
+    def __init__(self, evaluation_id: str, said: str | None) -> None:
+        super().__init__(f"evaluation {evaluation_id} has no result")
+        self.evaluation_id = evaluation_id
+        self.said = said
+
+
+STATUS[NotFound] = 404
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A problem as an HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def answer_to(error: Exception) -> Answer:
+    """Make the answer to an error."""
+    headers: dict[str, str] = {}
+    detail: str | list[FieldProblem]
+    if isinstance(error, BenchhostError):
+        status = next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)
+        slug, title = error.slug, error.title
+        if isinstance(error, Malformed):
+            detail = [FieldProblem(slug, list(error.location), str(error))]
+        elif isinstance(error, RequestError | Busy | Unavailable):
+            detail = str(error)
+        elif isinstance(error, NotScored):
+            detail = error.said or BenchhostError.title
+        else:
+            detail = title if status != 500 else BenchhostError.title
+        if isinstance(error, Busy | Unavailable) and error.retry_after is not None:
+            headers["retry-after"] = str(math.ceil(error.retry_after))
+        if status == 401:
+            headers["www-authenticate"] = "Bearer"
+    elif isinstance(error, MethodNotAllowedException):
+        status, slug, title = 405, "method-not-allowed", "Method not allowed"
+        detail = "Method Not Allowed"
+        headers["allow"] = (error.headers or {}).get("allow", "")
+    elif isinstance(error, NotFoundException):
+        status, slug, title, detail = 404, NotFound.slug, NotFound.title, "Not Found"
+    elif isinstance(error, ValidationException):
+        status, slug, title = 422, Malformed.slug, Malformed.title
+        detail = [_of_parameter(extra) for extra in error.extra or () if isinstance(extra, dict)]
+    elif isinstance(error, HTTPException):
+        status, slug, title, detail = error.status_code, "request", RequestError.title, RequestError.title
+    else:
+        status, slug, title, detail = 500, BenchhostError.slug, BenchhostError.title, BenchhostError.title
+    problem = Problem(type=f"urn:benchhost:problem:{slug}", title=title, status=status, detail=detail)
+    if isinstance(error, NotScored):
+        problem.evaluation_id = error.evaluation_id  # under which its cause is logged
+    elif status >= 500 and not isinstance(error, Unavailable | errors.NotOffered):
+        problem.error_id = uuid.uuid4().hex
+        _log.error("request failed", error_id=problem.error_id, exc_info=error)
+    return Answer(status, headers, _encode(problem))
+
+
+def exception_handler(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer an error that a handler raised; for Litestar."""
+    answer = answer_to(error)
+    return Response(answer.body, status_code=answer.status, headers=answer.headers, media_type=MEDIA_TYPE)
+
+
+async def send_problem(send: Send, error: Exception) -> None:
+    """Answer an error where there is no handler yet."""
+    answer = answer_to(error)
+    headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+    headers += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(answer.body)).encode())]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+
+def _of_parameter(extra: dict[str, Any]) -> FieldProblem:
+    return FieldProblem(Malformed.slug, ["query", str(extra.get("key", ""))], str(extra.get("message", "")))
+

@@ -1,0 +1,107 @@
+"""Routes that tell of a benchmark and its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from litestar import Response, get
+from litestar.params import Parameter
+
+import benchhost
+from benchhost.errors import Malformed, NotOffered, UnknownDataset
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server.host import Host
+from benchhost.server.problems import NotFound
+from benchhost.server.raw import JSON
+from benchhost.tasks import Catalogue, select
+from benchhost.wire.vals import Health, RetrievedTask, TaskIds, TaskList, Version
+
+_encode = msgspec.json.Encoder().encode
+
+TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})
+FALSE = frozenset({"false", "0", "no", "off", "f", "n"})
+
+DatasetName = Annotated[str | None, Parameter(query="dataset", description="The dataset; `default` when it is absent.")]
+
+
+@get("/health", tags=["health"])
+async def health(benchmark: HostedBenchmark) -> Health:
+    """Say that the benchmark is loaded and can be used."""
+    return Health()
+
+
+@get("/version", tags=["health"])
+async def version(host: Host, benchmark: HostedBenchmark, dataset: DatasetName = None) -> Version:
+    """Say which host and plugin answer, and which version of a dataset."""
+    named = benchmark.catalogue(dataset) if dataset or "default" in benchmark.datasets else None
+    return Version(
+        framework_version=benchhost.__version__,
+        service_name=benchmark.entry.distribution,
+        service_version=benchmark.entry.version,
+        dataset_version=host.version_of(named) if named else None,
+        eval_mode="text" if benchmark.offers("evaluate_response") else "sandbox",
+    )
+
+
+@get("/verify-task-ids", tags=["tasks"])
+async def verify_task_ids(
+    benchmark: HostedBenchmark,
+    dataset: DatasetName = None,
+    task_ids: Annotated[list[str] | None, Parameter(description="Ids that must all exist; wins over `slice`.")] = None,
+    slice_text: Annotated[
+        str | None, Parameter(query="slice", description="`start:stop:step`, as Python slices a list.")
+    ] = None,
+) -> Response[TaskIds]:
+    """List the ids of a dataset's tasks: all of them, those of a slice, or those asked for."""
+    catalogue = benchmark.catalogue(dataset)
+    if task_ids is None and not slice_text:
+        return _once(benchmark, f"ids {catalogue.name}", lambda: _encode(TaskIds(catalogue.ids)))
+    chosen = select(catalogue.ids, task_ids=task_ids, slice_text=slice_text, known=catalogue.positions)
+    return _json(_encode(TaskIds(chosen)))
+
+
+@get("/retrieve-task", tags=["tasks"])
+async def retrieve_task(
+    benchmark: HostedBenchmark,
+    task_id: str,
+    dataset: DatasetName = None,
+    skip_validation: Annotated[str, Parameter(description="`true` or `false`; accepted and not needed here.")] = "false",
+) -> Response[RetrievedTask]:
+    """Say in which sandbox a task is to be attempted."""
+    if skip_validation.lower() not in TRUE | FALSE:
+        raise Malformed("expected true or false", ("query", "skip_validation"))
+    catalogue = benchmark.catalogue(dataset)
+    [known] = select(catalogue.ids, task_ids=[task_id], known=catalogue.positions)
+    benchmark.must_offer("retrieve_task")
+    return _json((await benchmark.call("retrieve_task", dataset=catalogue.name, task=known)).data)
+
+
+@get("/v1/datasets/{dataset_name:str}/tasks", tags=["tasks"])
+async def tasks(host: Host, benchmark: HostedBenchmark, dataset_name: str) -> Response[TaskList]:
+    """List the public parts of every task of a dataset."""
+    try:
+        catalogue = benchmark.catalogue(dataset_name)
+    except UnknownDataset:
+        raise NotFound(f"Dataset not found: {dataset_name[:200]}") from None
+    if not benchmark.listed:
+        raise NotOffered(f"The benchmark {benchmark.name} does not list its tasks.")
+    return _once(benchmark, f"tasks {catalogue.name}", lambda: _task_list(catalogue, host.version_of(catalogue)))
+
+
+def _once(benchmark: HostedBenchmark, what: str, encode: Callable[[], bytes]) -> Response:  # type: ignore[type-arg]
+    """Answer with what does not change while the plugin is loaded, and is encoded when it is first asked for."""
+    body = benchmark.memo.get(what)
+    if body is None:
+        body = benchmark.memo[what] = encode()
+    return _json(body)
+
+
+def _task_list(catalogue: Catalogue, version: str) -> bytes:
+    head = _encode({"dataset": catalogue.name, "dataset_version": version})
+    return head[:-1] + b',"tasks":[' + b",".join(catalogue.public) + b"]}"
+
+
+def _json(body: bytes) -> Response:  # type: ignore[type-arg]
+    return Response(body, media_type=JSON)
