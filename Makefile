@@ -49,7 +49,7 @@ demo-stop: $(READY) ## Stop the host of the demo
 	@$(BIN)/python docs/demo.py stop
 
 perf: $(READY) ## Measure the host against a service of the same routes (some minutes)
-	@$(BIN)/python -m tests.perf
+	@$(BIN)/python tests/perf/run.py
 
 lock: $(READY) ## Write requirements.lock anew where pyproject.toml asks for it
 	@$(BIN)/$(LOCK) --quiet

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from benchhost.settings import describe
+
 ROOT = Path(__file__).resolve().parents[2]
 VENV = "/opt/benchhost"
 STATE = "/var/lib/benchhost"
@@ -135,6 +137,13 @@ def test_compose_publishes_the_port_of_the_image_on_loopback() -> None:
     address, _, inner = SERVICE["ports"][0].rpartition(":")
     assert inner == FINAL.one("EXPOSE").value
     assert address.startswith("127.0.0.1:")
+
+
+def test_compose_sets_what_is_a_setting_and_waits_for_the_host_to_drain() -> None:
+    known = {setting.variable for setting in describe()}
+    assert SERVICE["environment"].keys() <= known
+    assert SERVICE["environment"]["BENCHHOST_API_KEY"] is None, "the key comes from the shell, not from this file"
+    assert SERVICE["environment"]["BENCHHOST_DRAIN_TIMEOUT"] < int(SERVICE["stop_grace_period"].removesuffix("s"))
 
 
 def test_compose_takes_away_what_the_host_does_not_need() -> None:
