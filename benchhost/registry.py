@@ -12,6 +12,7 @@ import re
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -132,7 +133,7 @@ def _class_of(entry: Entry) -> type[Benchmark[Any]]:
 
 async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any]) -> LoadedBenchmark:
     try:
-        benchmark = cls(msgspec.convert(dict(settings), cls.Settings, strict=False))
+        benchmark = cls(msgspec.convert(dict(settings), cls.Settings, strict=False, dec_hook=_of_text))
     except msgspec.ValidationError as error:
         raise PluginFault("wrong-settings", _about_settings(name, cls, error)) from error
     except Exception as error:
@@ -151,6 +152,13 @@ async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any
     except BaseException as error:  # an author's code may do anything, exit included
         raise PluginFault("datasets-failed", _told(error)) from error
     return LoadedBenchmark(name=name, benchmark=benchmark, datasets=datasets)
+
+
+def _of_text(wanted: type, value: Any) -> Any:
+    """Make of a setting's text what msgspec has no rule for: paths."""
+    if issubclass(wanted, Path) and isinstance(value, str):
+        return wanted(value).expanduser()
+    raise ValueError(f"Expected `{wanted.__name__}`, got `{type(value).__name__}`")
 
 
 def _about_settings(name: str, cls: type[Benchmark[Any]], error: Exception) -> str:
