@@ -232,7 +232,8 @@ def content_length(head: bytes) -> int:
 
 async def run(plan: Plan) -> Report:
     """Apply the load that a plan describes, and report it."""
-    requests, latencies = REQUESTS[plan.request](plan), []
+    requests = REQUESTS[plan.request](plan)
+    latencies: list[float] = []
     loop, start = asyncio.get_running_loop(), time.perf_counter()
     opened = [
         await loop.create_connection(

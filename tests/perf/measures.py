@@ -100,11 +100,11 @@ def evaluate(effort: Effort) -> list[Row]:
             for other in (PLAIN, RECORDING, BARE):
                 what = f"evaluate {name}, per CPU second"
                 rows.append(more(what, found[OURS].per_cpu, other, found[other].per_cpu, targets.get(other)))
-            for other in (PLAIN, RECORDING):
-                what = f"evaluate {name}, {connections} connections"
-                rows.append(more(f"{what}, per second", found[OURS].per_second, other, found[other].per_second))
-                rows.append(less(f"{what}, p50 in ms", found[OURS].p50, other, found[other].p50))
-                rows.append(less(f"{what}, p99 in ms", found[OURS].p99, other, found[other].p99))
+            ours, theirs = found[OURS], found[PLAIN]
+            what = f"evaluate {name}, {connections} connections"
+            rows.append(more(f"{what}, per second", ours.per_second, PLAIN, theirs.per_second))
+            rows.append(less(f"{what}, p50 in ms", ours.p50, PLAIN, theirs.p50))
+            rows.append(less(f"{what}, p99 in ms", ours.p99, PLAIN, theirs.p99))
     return rows
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -33,12 +34,13 @@ def main() -> None:
     if chosen.write and (chosen.only or chosen.quick):
         options.error("--write puts the whole table into the page: it goes with neither --only nor --quick")
     rounds, seconds = (1, 0.5) if chosen.quick else (chosen.rounds, chosen.seconds)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped then, too
     rows = []
     with tempfile.TemporaryDirectory(prefix="benchhost-perf-") as folder:
         for name in chosen.only or MEASURES:
             print(f"measuring {name} ...", file=sys.stderr, flush=True)
             rows += MEASURES[name](Effort(Path(folder), rounds, seconds))
-    text = f"{markdown(rows)}\n\n{machine()} Medians of {rounds} rounds of {seconds:g} s."
+    text = f"{markdown(rows)}\n\n{machine()} Rounds: {rounds}, of {seconds:g} s for each contender."
     print(text)
     if chosen.write:
         write(PAGE, f"\n{text}\n")

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-import plugins
+import plugin_site
 import psutil
 from load import Plan, Report
 
@@ -48,11 +48,12 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tree = self.tree()
-        self.process.terminate()
-        _, alive = psutil.wait_procs(tree, timeout=10)
-        for process in alive:
-            process.kill()
+        if self.process.is_running():
+            tree = self.tree()
+            self.process.terminate()
+            _, alive = psutil.wait_procs(tree, timeout=10)
+            for process in alive:
+                process.kill()
 
     def tree(self) -> list[psutil.Process]:
         """Return every process of this server."""
@@ -140,7 +141,7 @@ def benchhost(folder: Path, benchmarks: Mapping[str, str] | None = None) -> Serv
     """benchhost, recording every evaluation, with plugins ``{name: class in plugin.py}``; the last one is loaded."""
     benchmarks = dict(benchmarks or {"ten-thousand": "TenThousand"})
     folder.mkdir()
-    site = plugins.install(folder, benchmarks)
+    site = plugin_site.install(folder, benchmarks)
     command = [str(BIN / "benchhost"), "serve", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1"]
     return Server(
         "benchhost",
