@@ -124,7 +124,10 @@ class SQLiteStore(Store):
 
     def _fetch(self, query: str, parameters: Sequence[Any]) -> list[Any]:
         try:
-            connection = self._idle.pop() if self._idle else self._connection("ro")
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # The other reader has it.
+                connection = self._connection("ro")
             try:
                 return connection.execute(query, parameters).fetchall()
             finally:
@@ -161,7 +164,11 @@ class SQLiteStore(Store):
             isolation_level=None,
             check_same_thread=False,
         )
-        connection.execute("PRAGMA cache_size = -32768")  # 32 MB: the index over some hundred thousand ids
+        try:
+            connection.execute("PRAGMA cache_size = -32768")  # 32 MB: the index over some hundred thousand ids
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
