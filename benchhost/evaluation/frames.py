@@ -105,7 +105,8 @@ class Frames(asyncio.Protocol, Generic[IncomingT]):
         self._encoder = msgspec.msgpack.Encoder()
         self._on_messages = on_messages
         self._on_lost = on_lost
-        self._received = bytearray()
+        self._pieces: list[bytes] = []
+        self._missing = 0
         self._outgoing: list[Any] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -118,17 +119,25 @@ class Frames(asyncio.Protocol, Generic[IncomingT]):
         self._on_lost()
 
     def data_received(self, data: bytes) -> None:
-        received = self._received
-        received += data
-        start = 0
-        while len(received) - start >= _LENGTH:
-            end = start + _LENGTH + int.from_bytes(received[start : start + _LENGTH], "big")
-            if len(received) < end:
+        if self._missing > 0:  # a large frame comes in many pieces: they are joined once, when all are there
+            self._pieces.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        view = memoryview(data)
+        while len(view) >= _LENGTH:
+            end = _LENGTH + int.from_bytes(view[:_LENGTH], "big")
+            if len(view) < end:
                 break
-            self._on_messages(self._decoder.decode(received[start + _LENGTH : end]))
-            start = end
-        if start:
-            del received[:start]
+            self._on_messages(self._decoder.decode(view[_LENGTH:end]))
+            view = view[end:]
+        self._missing = 0
+        if view:
+            needed = _LENGTH + int.from_bytes(view[:_LENGTH], "big") if len(view) >= _LENGTH else _LENGTH
+            self._pieces.append(bytes(view))
+            self._missing = needed - len(view)
 
     def send(self, message: Any) -> None:
         """Send a message, together with the others of this turn of the event loop."""
