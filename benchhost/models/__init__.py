@@ -9,7 +9,7 @@ from benchhost.models.meter import Metered, Spend
 from benchhost.models.prices import Price, PriceTable, load_prices
 from benchhost.models.providers import PROVIDERS, Provider
 from benchhost.models.resilient import Resilient
-from benchhost.models.resolve import MODELS, resolve
+from benchhost.models.resolution import MODELS, resolve
 from benchhost.models.retry import RetryPolicy
 
 __all__ = [

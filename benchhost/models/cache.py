@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import warnings
 from pathlib import Path
 
 import msgspec
@@ -31,6 +32,9 @@ class Cached:
     ``where`` is the address of the model: the same name elsewhere is another model. Only completions are
     kept, never failures. Several processes may share a file.
 
+    A cache that fails later (disk full, file damaged) warns once and is not used any more: what was
+    paid for is not lost over it.
+
     Raises :class:`~benchhost.errors.UsageError` when the file is not such a cache.
     """
 
@@ -38,9 +42,10 @@ class Cached:
         self.name = model.name
         self._model = model
         self._where = where
+        self._works = True
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._store = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
+            self._store = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
             try:
                 self._store.execute("PRAGMA journal_mode=WAL")
                 self._store.execute("PRAGMA synchronous=NORMAL")  # a completion lost with the power is asked for again
@@ -56,14 +61,24 @@ class Cached:
     async def complete(self, prompt: Prompt, sampling: Sampling | None = None, call: Call = NO_CALL) -> Completion:
         """Answer from the file, or ask and keep the answer."""
         digest = request_digest(self._where, self.name, list(messages_of(prompt)), sampling or Sampling(), call.epoch)
-        row = self._store.execute("SELECT completion FROM completions WHERE digest = ?", (digest,)).fetchone()
-        if row is not None:
-            kept = _decode(row[0])
+        rows = self._execute("SELECT completion FROM completions WHERE digest = ?", digest)
+        if rows:
+            kept = _decode(rows[0][0])
             kept.cached, kept.latency, kept.retries, kept.waited = True, 0.0, 0, 0.0
             return kept
         completion = await self._model.complete(prompt, sampling, call)
-        self._store.execute("INSERT OR REPLACE INTO completions VALUES (?, ?)", (digest, _encode(completion)))
+        self._execute("INSERT OR REPLACE INTO completions VALUES (?, ?)", digest, _encode(completion))
         return completion
+
+    def _execute(self, statement: str, *values: str | bytes) -> list[tuple[bytes]]:
+        if not self._works:
+            return []
+        try:
+            return self._store.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            self._works = False
+            warnings.warn(f"completions are no longer cached: {error}", RuntimeWarning, stacklevel=3)
+            return []
 
     async def aclose(self) -> None:
         """Close the file and the model."""

@@ -78,9 +78,9 @@ class FixedLimit:
 class Limiter:
     """Hands out permits for calls, under a limit that may change; first come, first served.
 
-    ``limit`` is a number that stays, or ``"auto"``; ``most`` is the highest that it can become. A
-    ``Retry-After`` of the provider holds everybody. Raises :class:`~benchhost.errors.UsageError` for a
-    number below 1.
+    ``limit`` is a number that stays, or ``"auto"``; ``most`` is the highest that it can become. When a
+    provider asks one call to wait, all wait. Raises :class:`~benchhost.errors.UsageError` for a number
+    below 1.
     """
 
     def __init__(self, limit: int | str = "auto", *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -141,11 +141,14 @@ class Limiter:
         self._limit.succeeded(self.in_use, self.clock())
         self.release()
 
-    def throttled(self, began: float, retry_after: float | None) -> None:
-        """Give back the permit of a call that began at ``began`` (by the clock) and was throttled."""
+    def throttled(self, began: float, hold: float = 0.0) -> None:
+        """Give back the permit of a call that was throttled; it began at ``began``, by the clock.
+
+        No permit is granted for the next ``hold`` seconds.
+        """
         now = self.clock()
         self._limit.throttled(began, now)
-        self._held_until = max(self._held_until, now + (retry_after or 0.0))
+        self._held_until = max(self._held_until, now + hold)
         self.release()
 
     def failed(self) -> None:

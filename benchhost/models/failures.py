@@ -50,6 +50,8 @@ def failure(status: int, body: bytes, *, retry_after: float | None = None, key: 
     words, said = _words_of(body)
     code = f" ({', '.join(words)})" if words else ""
     message = f"the provider answered {status}{code}: {scrub(said, key) or 'an empty body'}"
+    if status == 404:
+        message += ". Is the model's name right, and the base URL?"
     if retry_after is None and (hint := _RETRY_INFO.search(body)):
         retry_after = float(hint[1])
     return _kind(status, " ".join((*words, said)))(message, status=status, retry_after=retry_after)

@@ -13,22 +13,21 @@ from benchhost.models.providers import PROVIDERS, Provider, variable
 
 
 class Location(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a model is. ``key`` is never shown by ``repr``; everything else may be recorded."""
+    """Where a model is. All of it may be recorded: the key is no part of it, and travels apart.
+
+    ``own_url`` says that ``base_url`` is the provider's own address.
+    """
 
     provider: str
     model: str
     base_url: str
     dialect: Literal["openai", "anthropic"]
     own_url: bool
-    key: str | None = None
 
     @property
     def name(self) -> str:
         """The name that the model was asked for by."""
         return f"{self.provider}/{self.model}"
-
-    def __repr__(self) -> str:
-        return f"Location({self.name!r}, {self.base_url!r}, {'with' if self.key else 'without'} a key)"
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -43,8 +42,8 @@ def split_name(name: str) -> tuple[str, str]:
 
 def locate(
     name: str, environ: Mapping[str, str], *, base_url: str | None = None, api_key: str | None = None
-) -> Location | None:
-    """Find a model, or return ``None`` when its provider is neither known nor defined by the environment.
+) -> tuple[Location, str | None] | None:
+    """Find a model and the key for it; ``None`` when its provider is neither known nor defined by the environment.
 
     The address is ``base_url``, else ``<PROVIDER>_BASE_URL``, else the provider's own. **A key goes only
     where it belongs**: to an address given here goes the key given here; to one from the environment
@@ -65,14 +64,14 @@ def locate(
         key = api_key or _held_key(known, neighbour, environ)
     else:
         return None
-    return Location(
+    location = Location(
         provider=provider,
         model=model,
         base_url=_address(address, name),
         dialect=known.dialect if known else "openai",
         own_url=own_url,
-        key=key or None,
     )
+    return location, _checked(key, name)
 
 
 def _held_key(provider: Provider, neighbour: str, environ: Mapping[str, str]) -> str | None:
@@ -80,6 +79,14 @@ def _held_key(provider: Provider, neighbour: str, environ: Mapping[str, str]) ->
     if key is None and provider.keys:
         raise UsageError(f"{provider.name} needs a key: set {' or '.join(provider.keys)} in the environment")
     return key
+
+
+def _checked(key: str | None, name: str) -> str | None:
+    """Return a key as a header can carry it: files and pastes often end it with a line break."""
+    key = (key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(f"the key for {name} holds characters that a key cannot have; was it pasted whole?")
+    return key or None
 
 
 def _address(url: str, name: str) -> str:

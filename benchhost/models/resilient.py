@@ -71,7 +71,8 @@ class Resilient:
         try:
             completion = await self._model.complete(prompt, sampling, call)
         except ModelThrottled as error:
-            self.limiter.throttled(began, min(error.retry_after or 0.0, self._policy.patience))
+            asked = error.retry_after or 0.0
+            self.limiter.throttled(began, asked if asked <= self._policy.patience else 0.0)  # or nobody waits
             raise
         except ModelUnavailable:
             self.limiter.failed()

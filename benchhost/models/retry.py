@@ -38,7 +38,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def delay(self, n: int, asked: float | None = None, draw: float | None = None) -> float:
         """Return the seconds to wait before retry ``n`` (from 0); ``draw`` replaces the random number in [0, 1)."""
-        draw = random.random() if draw is None else draw  # noqa: S311  # jitter is no secret
+        draw = random.random() if draw is None else draw  # jitter is no secret
         if asked:  # a provider that asks for 0 seconds says nothing useful
             return asked + draw * self.first
         whole = min(self.longest, self.first * 2.0 ** min(n, 60))

@@ -84,6 +84,17 @@ async def test_what_is_remembered_costs_nothing_again(model, tmp_path):
     assert account.spend.usage.input_tokens == spent == 1
 
 
+@pytest.mark.anyio
+async def test_a_cache_that_breaks_in_the_middle_warns_and_costs_no_completion(model, tmp_path):
+    asked = model("openai/double?for=breaks", cache=tmp_path / "completions.sqlite")
+    with sqlite3.connect(tmp_path / "completions.sqlite") as other:
+        other.execute("DROP TABLE completions")
+    other.close()
+    with pytest.warns(RuntimeWarning, match="no longer cached: no such table"):
+        assert (await asked.complete("hello")).text == "You said: hello"
+    assert (await asked.complete("hello")).text == "You said: hello"
+
+
 @pytest.mark.parametrize("content", [b"this is no database, whatever its name says" * 50, None])
 def test_a_file_that_is_no_cache_is_refused(content, tmp_path):
     path = tmp_path / "completions.sqlite"

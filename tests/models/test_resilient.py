@@ -89,10 +89,10 @@ async def test_waiting_for_a_provider_does_not_use_up_the_time_of_the_task(model
 
 
 async def test_waiting_for_a_permit_does_not_use_up_the_time_of_the_task(model):
-    asked = model("openai/double?latency=0.15&for=permit", limiter=Limiter(1))
+    asked = model("openai/double?latency=0.2&for=permit", limiter=Limiter(1))
 
     async def attempt():
-        with TimeBudget(0.4) as budget:
+        with TimeBudget(0.8) as budget:
             await asked.complete("hello", call=Call(waiting=budget.waiting))
         return budget.exceeded
 
@@ -149,6 +149,13 @@ async def test_a_run_whose_every_call_fails_alike_is_stopped_with_the_reason(mod
     assert "5 calls in a row failed alike (bad_request)" in str(errors[-1])
     assert "model_not_found" in str(errors[-1])
     assert errors[-1].__cause__ is errors[4]
+
+
+async def test_a_provider_that_wants_to_be_left_alone_for_hours_stops_the_run_instead_of_holding_it():
+    began = time.monotonic()
+    came = await outcomes_of(*[ModelThrottled("come back tomorrow", retry_after=86400)] * 6)
+    assert came == ["ModelThrottled"] * 3 + ["CircuitOpen"] * 3
+    assert time.monotonic() - began < 3
 
 
 class Fickle:

@@ -4,16 +4,16 @@ import subprocess
 import sys
 import types
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchhost.contract import Completion
+from benchhost.contract import Completion, Sampling
 from benchhost.discovery import Entry
 from benchhost.errors import UnknownModel, UsageError
 from benchhost.models import PROVIDERS, Resilient, locate, resolve
-from benchhost.models import resolve as resolve_module
-from benchhost.models.resolve import _proxy
+from benchhost.models.resolution import _proxy
 
 KEYS = {"OPENAI_API_KEY": "openai-key", "GEMINI_API_KEY": "gemini-key", "ANTHROPIC_API_KEY": "anthropic-key"}
 
@@ -21,9 +21,9 @@ KEYS = {"OPENAI_API_KEY": "openai-key", "GEMINI_API_KEY": "gemini-key", "ANTHROP
 @pytest.mark.parametrize("name", sorted(PROVIDERS))
 def test_every_known_provider_needs_no_more_than_its_key(name):
     provider = PROVIDERS[name]
-    location = locate(f"{name}/some/model", dict.fromkeys(provider.keys, "key"))
+    location, key = locate(f"{name}/some/model", dict.fromkeys(provider.keys, "key"))
     assert (location.provider, location.model, location.base_url) == (name, "some/model", provider.base_url)
-    assert location.key == ("key" if provider.keys else None)
+    assert key == ("key" if provider.keys else None)
     assert location.own_url
 
 
@@ -47,8 +47,8 @@ def test_an_unknown_provider_is_refused_with_the_known_ones_and_the_variables_th
 
 
 def test_the_environment_defines_a_provider():
-    location = locate("my-lab/org/model", {"MY_LAB_BASE_URL": "https://lab.example/v1/", "MY_LAB_API_KEY": "k"})
-    assert (location.base_url, location.key, location.dialect) == ("https://lab.example/v1", "k", "openai")
+    location, key = locate("my-lab/org/model", {"MY_LAB_BASE_URL": "https://lab.example/v1/", "MY_LAB_API_KEY": "k"})
+    assert (location.base_url, key, location.dialect) == ("https://lab.example/v1", "k", "openai")
 
 
 @given(st.sampled_from(sorted(PROVIDERS)), st.booleans(), st.sampled_from([None, "given"]))
@@ -58,18 +58,33 @@ def test_an_address_that_is_given_never_receives_a_key_that_is_held(name, base_i
     neighbour = f"{name.upper()}_API_KEY"
     if base_in_environment:
         environ = held | {f"{name.upper()}_BASE_URL": "https://elsewhere.example/v1"}
-        location = locate(f"{name}/m", environ, api_key=given_key)
-        assert location.key == (given_key or held.get(neighbour))
+        location, key = locate(f"{name}/m", environ, api_key=given_key)
+        assert key == (given_key or held.get(neighbour))
     else:
-        location = locate(f"{name}/m", held, base_url="https://elsewhere.example/v1", api_key=given_key)
-        assert location.key == given_key
+        location, key = locate(f"{name}/m", held, base_url="https://elsewhere.example/v1", api_key=given_key)
+        assert key == given_key
     assert not location.own_url
 
 
-def test_a_key_is_not_shown():
-    location = locate("openai/gpt-4o", KEYS)
-    assert "openai-key" not in f"{location!r} {location}"
-    assert "with a key" in repr(location)
+def test_a_location_may_be_recorded_since_it_holds_no_key():
+    location, key = locate("openai/gpt-4o", KEYS)
+    assert key == "openai-key"
+    assert b"openai-key" not in msgspec.json.encode(location)
+
+
+def test_a_key_may_end_with_a_line_break_but_not_hold_one():
+    assert locate("openai/x", {"OPENAI_API_KEY": "k\n"})[1] == "k"
+    for broken in ("sk-\nsecret", "sk-s\u00e9cret"):
+        with pytest.raises(UsageError, match="characters that a key cannot have") as caught:
+            locate("openai/x", {"OPENAI_API_KEY": broken})
+        assert "cret" not in str(caught.value)
+
+
+def test_the_limit_of_tokens_has_its_new_name_for_openai_itself():
+    for environ, field in [({}, "max_completion_tokens"), ({"OPENAI_BASE_URL": "http://localhost/v1"}, "max_tokens")]:
+        model = resolve("openai/gpt-5.4", KEYS | environ)
+        body = msgspec.json.decode(model._model._dialect.encode((), Sampling(max_tokens=9)))
+        assert body == {"model": "gpt-5.4", "messages": [], field: 9}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +140,7 @@ def plugin(monkeypatch):
         module.provider = made
         monkeypatch.setitem(sys.modules, "acme_models", module)
         entry = Entry(name="acme", object="acme_models:provider", distribution="acme-models", version="1.2")
-        monkeypatch.setattr(sys.modules[resolve_module.__module__], "entries", lambda group: [entry])
+        monkeypatch.setattr("benchhost.models.resolution.entries", lambda group: [entry])
 
     return install
 

@@ -58,9 +58,10 @@ def resolve(
     if provider == "scripted":
         return scripted(rest)
     limiter = limiter or Limiter()
-    location = locate(name, environ, base_url=base_url, api_key=api_key)
-    if location is not None:
-        asked: Model = _endpoint(location, limiter, timeout, environ)
+    located = locate(name, environ, base_url=base_url, api_key=api_key)
+    if located is not None:
+        location, key = located
+        asked: Model = _endpoint(location, key, limiter, timeout, environ)
         where = location.base_url
     else:
         asked, where = _plugged_in(provider, rest), provider
@@ -68,7 +69,9 @@ def resolve(
     return model if cache is None else Cached(model, cache, where)
 
 
-def _endpoint(location: Location, limiter: Limiter, timeout: float, environ: Mapping[str, str]) -> Endpoint:
+def _endpoint(
+    location: Location, key: str | None, limiter: Limiter, timeout: float, environ: Mapping[str, str]
+) -> Endpoint:
     dialect: Dialect = (
         AnthropicMessages(location.model)
         if location.dialect == "anthropic"
@@ -76,12 +79,12 @@ def _endpoint(location: Location, limiter: Limiter, timeout: float, environ: Map
     )
     transport = Transport(
         dialect.url(location.base_url),
-        dialect.headers(location.key),
+        dialect.headers(key),
         connections=limiter.most,
         timeout=timeout,
         proxy=_proxy(location.base_url, environ),
     )
-    return Endpoint(location.name, dialect, transport, location.key)
+    return Endpoint(location.name, dialect, transport, key)
 
 
 def _plugged_in(provider: str, rest: str) -> Model:
