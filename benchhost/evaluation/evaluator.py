@@ -54,6 +54,7 @@ class Evaluator:
         self._limits = limits
         self._gates: dict[str, Gate] = {}
         self._running: dict[str, asyncio.Future[Evaluation]] = {}
+        self._judging: set[asyncio.Task[None]] = set()
 
     async def recover(self) -> int:
         """Mark what processes that are gone left unfinished, and return how many evaluations that were."""
@@ -107,8 +108,13 @@ class Evaluator:
                 new[claim.id] = (claim, response)
         gate = self._gate(benchmark, context.tenant)
         gate.enter(len(new))
+        loop = asyncio.get_running_loop()
+        futures: dict[str, asyncio.Future[Evaluation]] = {id_: loop.create_future() for id_ in new}
+        self._running.update(futures)
         news: asyncio.Queue[list[Evaluation] | None] = asyncio.Queue()
-        judging = asyncio.create_task(self._evaluate_many(benchmark, new, gate, news))
+        judging = asyncio.create_task(self._evaluate_many(benchmark, new, futures, gate, news))
+        self._judging.add(judging)  # so that it is kept, also when nobody waits for it any more
+        judging.add_done_callback(self._judging.discard)
         while (evaluations := await news.get()) is not None:
             yield [(position, evaluation) for evaluation in evaluations for position in positions[evaluation.id]]
         await judging
@@ -187,13 +193,10 @@ class Evaluator:
         self,
         benchmark: HostedBenchmark,
         new: dict[str, tuple[Claim, bytes]],
+        futures: dict[str, asyncio.Future[Evaluation]],
         gate: Gate,
         news: asyncio.Queue[list[Evaluation] | None],
     ) -> None:
-        loop = asyncio.get_running_loop()
-        futures: dict[str, asyncio.Future[Evaluation]] = {id_: loop.create_future() for id_ in new}
-        self._running.update(futures)
-
         def tell(evaluations: list[Evaluation]) -> None:
             for evaluation in evaluations:
                 futures[evaluation.id].set_result(evaluation)
@@ -240,8 +243,14 @@ class Evaluator:
             [claimed] = await self._store.claim([claim])
             if claimed.mine or claimed.evaluation.status == "scored":
                 return claimed.evaluation
-            if not self._owner.is_alive(claimed.evaluation.owner):
-                await self._store.interrupt(claimed.evaluation.owner)
+            owner = claimed.evaluation.owner
+            if owner == self._owner.id:
+                # Here, only one task at a time judges it, and that is this one: an outcome was lost, since
+                # the store could not keep it.
+                await self._store.interrupt(owner, claim.id)
+                continue
+            if not self._owner.is_alive(owner):
+                await self._store.interrupt(owner)
                 continue
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)

@@ -157,10 +157,8 @@ class HostedBenchmark:
         :class:`~benchhost.errors.GradingFailed` for everything that is our failure.
         """
         with self._at_work():
-            grader = self._free_grader() or await self._start()
-            return await self._settle(
-                grader.call(operation, dataset, task, body, self._deadline(), tell), operation, dataset, task, body, tell
-            )
+            future = await self._ask(operation, dataset, task, body, tell)
+            return await self._settle(future, operation, dataset, task, body, tell)
 
     async def call_each(
         self, operation: str, dataset: str, items: Iterable[tuple[KeyT, str, bytes]], allowed: Allowance
@@ -184,8 +182,7 @@ class HostedBenchmark:
             try:
                 while item is not None or waiting:
                     while item is not None and (allowed.take() or (not waiting and await allowed.wait())):
-                        grader = self._free_grader() or await self._start()
-                        future = grader.call(operation, dataset, item[1], item[2], self._deadline())
+                        future = await self._ask(operation, dataset, item[1], item[2])
                         waiting[future] = item
                         future.add_done_callback(done)
                         item = next(queue, None)
@@ -220,6 +217,17 @@ class HostedBenchmark:
             self._calls -= 1
             if not self._calls:
                 self._drained.set()
+
+    async def _ask(
+        self, operation: str, dataset: str, task: str, body: bytes, tell: Tell | None = None
+    ) -> asyncio.Future[Outcome]:
+        try:
+            grader = self._free_grader() or await self._start()
+        except GraderDied as error:
+            future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
+            return future
+        return grader.call(operation, dataset, task, body, self._deadline(), tell)
 
     async def _settle(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchhost.errors import Busy
+from benchhost.errors import Busy, TooLarge
 from benchhost.evaluation.slots import Slots
 
 POLL = 0.01
@@ -48,8 +48,11 @@ class Gate:
     def enter(self, number: int) -> None:
         """Count evaluations as begun: those that do not run yet are queued.
 
-        Raises :class:`~benchhost.errors.Busy` when the queue has no room for them.
+        Raises :class:`~benchhost.errors.Busy` when the queue has no room for them now, and
+        :class:`~benchhost.errors.TooLarge` when it never has.
         """
+        if number > self._most + self._queued_most:
+            raise TooLarge(f"The benchmark {self._name} takes at most {self._most + self._queued_most} at once.")
         if self._entered + number > self._most + self._queued_most:
             waiting = self._entered + number - self._most
             seconds = min(60.0, max(1.0, waiting * self._seconds / self._most))

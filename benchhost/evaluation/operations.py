@@ -21,8 +21,14 @@ from benchhost.registry import LoadedBenchmark
 from benchhost.scoring import final_score, summarise
 from benchhost.tasks import Dataset
 from benchhost.wire.bodies import decode, result_of
-from benchhost.wire.native import PublicResult
-from benchhost.wire.vals import FinalScoreAnswer, FinalScoreRequest, RetrievedTask, ScoreAnswer, ScoreRequest
+from benchhost.wire.vals import (
+    FinalScoreAnswer,
+    FinalScoreRequest,
+    PublicResult,
+    RetrievedTask,
+    ScoreAnswer,
+    ScoreRequest,
+)
 
 
 class Operation(abc.ABC):

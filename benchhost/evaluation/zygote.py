@@ -100,8 +100,10 @@ def main(host: socket.socket) -> None:
                     end.close()
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                grader.main(socket.socket(fileno=handles[0]), request.entry, request.settings)
-                os._exit(0)
+                try:
+                    grader.main(socket.socket(fileno=handles[0]), request.entry, request.settings)
+                finally:
+                    os._exit(1)  # whatever happens, a child must not end its siblings, as the lines below do
             children.add(pid)
             os.close(handles[0])
             host.send(msgspec.msgpack.encode(pid))

@@ -62,9 +62,13 @@ class MemoryStore(Store):
     async def owners(self) -> set[str]:
         return {record.owner for record in self._open_records().values() if record.status == "running"}
 
-    async def interrupt(self, owner: str) -> int:
+    async def interrupt(self, owner: str, evaluation_id: str | None = None) -> int:
         records = self._open_records()
-        theirs = [record for record in records.values() if record.status == "running" and record.owner == owner]
+        theirs = [
+            record
+            for record in records.values()
+            if record.status == "running" and record.owner == owner and evaluation_id in (None, record.id)
+        ]
         records.update((record.id, msgspec.structs.replace(record, status="interrupted")) for record in theirs)
         return len(theirs)
 

@@ -56,8 +56,11 @@ class Store(abc.ABC):
         """Return the owners of running evaluations."""
 
     @abc.abstractmethod
-    async def interrupt(self, owner: str) -> int:
-        """Mark the running evaluations of an owner that is gone as interrupted, and return how many there were."""
+    async def interrupt(self, owner: str, evaluation_id: str | None = None) -> int:
+        """Mark the running evaluations of an owner that is gone, or one of them, as interrupted.
+
+        Returns how many there were.
+        """
 
     @abc.abstractmethod
     async def counts(self) -> dict[tuple[str, str], int]:

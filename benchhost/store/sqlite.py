@@ -47,6 +47,7 @@ _FINISH = """
 """
 
 _INTERRUPT = "UPDATE evaluation SET status = 'interrupted' WHERE status = 'running' AND owner = ?"
+_INTERRUPT_ONE = f"{_INTERRUPT} AND id = ?"
 
 _OWNERS = "SELECT DISTINCT owner FROM evaluation WHERE status = 'running'"
 
@@ -93,8 +94,8 @@ class SQLiteStore(Store):
     async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
         return await self._writer().write(_finish, finishes, durable=True)
 
-    async def interrupt(self, owner: str) -> int:
-        return await self._writer().write(_interrupt, owner, durable=False)
+    async def interrupt(self, owner: str, evaluation_id: str | None = None) -> int:
+        return await self._writer().write(_interrupt, (owner, evaluation_id), durable=False)
 
     async def evaluation(self, evaluation_id: str) -> Evaluation | None:
         rows = await self._read(f"{_SELECT} WHERE id = ?", (evaluation_id,))
@@ -227,8 +228,11 @@ def _finish(cursor: sqlite3.Cursor, finishes: Sequence[Finish]) -> list[bool]:
     ]
 
 
-def _interrupt(cursor: sqlite3.Cursor, owner: str) -> int:
-    return cursor.execute(_INTERRUPT, (owner,)).rowcount
+def _interrupt(cursor: sqlite3.Cursor, of: tuple[str, str | None]) -> int:
+    owner, evaluation_id = of
+    if evaluation_id is None:
+        return cursor.execute(_INTERRUPT, (owner,)).rowcount
+    return cursor.execute(_INTERRUPT_ONE, (owner, evaluation_id)).rowcount
 
 
 def _text(text: str) -> str:

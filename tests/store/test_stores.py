@@ -129,6 +129,13 @@ async def test_the_outcome_of_an_attempt_that_was_given_up_is_refused(store):
     assert await store.finish([finish_of(second)]) == [True]
 
 
+async def test_one_evaluation_of_an_owner_can_be_interrupted_alone(store):
+    await store.claim([claim_of(1), claim_of(2), claim_of(3, owner="there")])
+    assert await store.interrupt("here", claim_of(1).id) == 1
+    assert await store.interrupt("here", claim_of(3).id) == 0
+    assert await store.counts() == {("sums", "interrupted"): 1, ("sums", "running"): 2}
+
+
 async def test_interrupting_an_owner_touches_what_that_owner_was_judging_and_nothing_else(store):
     answers = await store.claim([claim_of(n, owner="gone") for n in range(4)] + [claim_of(9, owner="alive")])
     await store.finish([finish_of(answers[0].evaluation)])
