@@ -13,7 +13,7 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from benchhost.contract import Error, Message
@@ -42,16 +42,27 @@ THREADS = 64
 TICK = 0.25
 """Seconds between two looks at the clock: how late an overrun may be noticed."""
 
+LONGEST = 100_000
+"""The most characters of a message or a traceback that are passed on."""
+
 Tell = Callable[[str], None]
 
 
 def main(connection: socket.socket, entry: Entry, settings: Mapping[str, Any]) -> None:
-    """Be the grader of a plugin until the host hangs up."""
-    asyncio.run(_main(connection, entry, settings))
+    """Be the grader of a plugin until the host hangs up, or an exception that ends programs is raised.
+
+    Whoever calls this ends the process at once afterwards: a tidy end of the event loop would wait for
+    what hooks have left behind.
+    """
+    runner = asyncio.Runner()
+    runner.run(_main(connection, entry, settings))
 
 
 async def _main(connection: socket.socket, entry: Entry, settings: Mapping[str, Any]) -> None:
     loop = asyncio.get_running_loop()
+    # What a hook forks goes on in the middle of this very program: it must not talk to the host, and
+    # must not keep the line open when this process ends.
+    os.register_at_fork(after_in_child=functools.partial(_cut_off, connection.fileno()))
     grader = _Grader()
     # The host hangs up when it has no more use for this process, or is gone. Nothing here is worth a
     # tidy end: hooks may still run in threads that nobody can stop.
@@ -61,7 +72,7 @@ async def _main(connection: socket.socket, entry: Entry, settings: Mapping[str, 
         loaded = await load(entry, settings)
         frames.send(Loaded(describe(loaded)))
     except PluginFault as fault:
-        frames.send(Faulty(fault.reason, str(fault)))
+        frames.send(Faulty(fault.reason, _sendable(str(fault))))
     else:
         grader.serve(loaded, frames)
     await loop.create_future()
@@ -144,10 +155,11 @@ class _Grader:
                 answer = await _fold_async(operation, value, functools.partial(self._tell, number))
             else:
                 answer = operation.end(await value if inspect.isawaitable(value) else value)
-        except asyncio.CancelledError:
-            answer = _overran(self._loaded.name, operation, running.call.deadline)
         except BaseException as error:  # an author's code may raise anything, SystemExit included
-            answer = _failure(operation, error)
+            if isinstance(error, asyncio.CancelledError) and running.cancelled:
+                answer = _overran(self._loaded.name, operation, running.call.deadline)
+            else:
+                answer = _failure(operation, error)
         self._answer(answer)
 
     def _answer(self, answer: Answer | Refused | Failed) -> None:
@@ -192,7 +204,8 @@ def _fold(operation: Operation, chunks: Iterator[Any], tell: Tell) -> Answer | R
     """Make one answer of a stream: the first result or error ends it, messages are told as they come."""
     for chunk in chunks:
         if (answer := _of_chunk(operation, chunk, tell)) is not None:
-            chunks.close()  # type: ignore[attr-defined]
+            if isinstance(chunks, Generator):
+                chunks.close()
             return answer
     raise _no_result(operation)
 
@@ -200,17 +213,18 @@ def _fold(operation: Operation, chunks: Iterator[Any], tell: Tell) -> Answer | R
 async def _fold_async(operation: Operation, chunks: AsyncIterator[Any], tell: Tell) -> Answer | Refused:
     async for chunk in chunks:
         if (answer := _of_chunk(operation, chunk, tell)) is not None:
-            await chunks.aclose()  # type: ignore[attr-defined]
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
             return answer
     raise _no_result(operation)
 
 
 def _of_chunk(operation: Operation, chunk: Any, tell: Tell) -> Answer | Refused | None:
     if isinstance(chunk, Message):
-        tell(str(chunk.data))
+        tell(_sendable(str(chunk.data)))
         return None
     if isinstance(chunk, Error):
-        return Refused(operation.number, "", str(chunk.data))
+        return Refused(operation.number, "", _sendable(str(chunk.data)))
     return operation.end(chunk)
 
 
@@ -221,7 +235,7 @@ def _no_result(operation: Operation) -> HookReturned:
 def _failure(operation: Operation, error: BaseException) -> Refused | Failed:
     if isinstance(error, RequestError):
         location = list(error.location) if isinstance(error, Malformed) else []
-        return Refused(operation.number, error.slug, str(error), location)
+        return Refused(operation.number, error.slug, _sendable(str(error)), location)
     slug = error.slug if isinstance(error, GradingFailed) else HookRaised.slug
     return Failed(operation.number, slug, _told(error))
 
@@ -232,4 +246,18 @@ def _overran(name: str, operation: Operation, deadline: float) -> Failed:
 
 
 def _told(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error)).rstrip()
+    return _sendable("".join(traceback.format_exception(error)).rstrip())
+
+
+def _sendable(text: str) -> str:
+    """Spell out what UTF-8 cannot say, and leave out the middle of what nobody would read."""
+    if len(text) > LONGEST:
+        half = LONGEST // 2
+        text = f"{text[:half]}\n[{len(text) - LONGEST} characters are left out]\n{text[-half:]}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _cut_off(connection: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, connection)
+    os.close(nothing)

@@ -92,7 +92,7 @@ class EvaluateResponse(Operation):
             )
             private = None if value.private is None else msgspec.json.encode(value.private)
             return Answer(self.number, msgspec.json.encode(public), private)
-        except (TypeError, ValueError, AttributeError) as error:
+        except Exception as error:  # its fields may hold anything, and encoding them run any code of the author's
             raise HookReturned(
                 f"{self._loaded.name}: {self.hook} returned a Result that cannot be kept: {error}"
             ) from error
@@ -141,7 +141,7 @@ class _Scoring(Operation):
         try:
             value.__post_init__()  # the score may have been changed since it was made
             return Answer(self.number, msgspec.json.encode(self._answer(float(value.score), value.metadata)))
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # as above
             raise HookReturned(
                 f"{self._loaded.name}: {self.hook} returned a FinalScore that cannot be sent: {error}"
             ) from error

@@ -9,35 +9,16 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
 from litestar.enums import ScopeType
+from litestar.exceptions import HTTPException
 from litestar.types import Receive, Scope, Send
 
-from benchhost.errors import BenchhostError
 from benchhost.evaluation.hosted import HostedBenchmark
-from benchhost.server import evaluations, plugins, tasks
 from benchhost.server.auth import tenant_of
 from benchhost.server.host import Host
-from benchhost.server.openapi import CONFIG, openapi
+from benchhost.server.openapi import openapi
 from benchhost.server.problems import exception_handler, send_problem
-
-BENCHMARK_ROUTES = [
-    tasks.health,
-    tasks.version,
-    tasks.verify_task_ids,
-    tasks.retrieve_task,
-    tasks.tasks,
-    evaluations.evaluate_response,
-    evaluations.evaluate,
-    evaluations.evaluate_batch,
-    evaluations.evaluation,
-    evaluations.final_score,
-    evaluations.score,
-]
-"""What every benchmark offers, under ``/b/<name>``."""
-
-HOST_ROUTES = [plugins.health, plugins.plugins, openapi]
-"""What the host itself offers."""
+from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
 
 _SLASHES = re.compile("/{2,}")
 
@@ -56,7 +37,7 @@ class App:
                 scope["path"] = _SLASHES.sub("/", scope["path"])
             try:
                 scope.setdefault("state", {})["tenant"] = await tenant_of(scope, self._host)
-            except BenchhostError as error:
+            except Exception as error:  # a check_auth may fail in any way, and must then let nobody in
                 await send_problem(send, error)
                 return
         await self._litestar(scope, receive, send)
@@ -75,7 +56,7 @@ def _litestar(host: Host) -> Litestar:
     # them, and could not follow a reload.
     benchmarks = Router("/b/{name:str}", route_handlers=BENCHMARK_ROUTES, dependencies={"benchmark": _benchmark_is()})
     return Litestar(
-        [benchmarks, *HOST_ROUTES],
+        [benchmarks, *HOST_ROUTES, openapi],
         lifespan=[open_host],
         state=State({"host": host}, deep_copy=False),
         dependencies={
@@ -84,7 +65,7 @@ def _litestar(host: Host) -> Litestar:
         },
         exception_handlers={HTTPException: exception_handler, Exception: exception_handler},
         request_max_body_size=host.largest_body,
-        openapi_config=CONFIG,
+        openapi_config=None,  # we make a document of our own
         logging_config=None,
     )
 
@@ -106,5 +87,3 @@ def _host(state: State) -> Host:
 def _tenant(scope: Scope) -> str:
     tenant: str = scope["state"]["tenant"]
     return tenant
-
-

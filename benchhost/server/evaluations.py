@@ -7,22 +7,33 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 from litestar import get
 
-from benchhost.errors import PayloadRefused, UnknownTask
+from benchhost.errors import (
+    Busy,
+    GradingFailed,
+    NotOffered,
+    PayloadRefused,
+    StoreFailed,
+    UnknownDataset,
+    UnknownEvaluation,
+    UnknownTask,
+)
 from benchhost.evaluation.evaluator import Context, Submission
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import NotFound, NotScored, answer_to
-from benchhost.server.raw import Call, Reply, raw_post
+from benchhost.server.raw import JSON_LINES, Call, Reply, raw_post
 from benchhost.tasks import Catalogue
 from benchhost.wire import native, vals
 from benchhost.wire.bodies import decode
-from benchhost.wire.native import BatchAnswer, BatchRequest
+from benchhost.wire.native import BatchAnswer, BatchEvaluation, BatchRequest
 from benchhost.wire.vals import (
     EvaluateAnswer,
     EvaluateRequest,
     EvaluateResponseRequest,
     FinalScoreAnswer,
     FinalScoreRequest,
+    PublicResult,
     ScoreAnswer,
     ScoreRequest,
 )
@@ -30,8 +41,8 @@ from benchhost.wire.vals import (
 EVALUATION_HEADER = "x-evaluation-id"
 """The header that tells the id of the evaluation where the body has no place for it."""
 
-JSON_LINES = ("application/jsonl", "application/x-ndjson", "application/ndjson")
-"""The media types by which a caller asks for one line per evaluation, as they finish; answered with the first."""
+_HEADERS = {EVALUATION_HEADER: "The id under which the evaluation can be looked up."}
+_NOT_NOW = (Busy, StoreFailed)
 
 _evaluate_response = msgspec.json.Decoder(EvaluateResponseRequest)
 _evaluate = msgspec.json.Decoder(EvaluateRequest)
@@ -65,7 +76,14 @@ class _BatchVerdict(msgspec.Struct):
     errors: Sequence[str]
 
 
-@raw_post("/evaluate-response", body=EvaluateResponseRequest, answer=native.PublicResult, tags=["evaluation"])
+@raw_post(
+    "/evaluate-response",
+    tags=["evaluation"],
+    body=EvaluateResponseRequest,
+    answer=PublicResult,
+    headers=_HEADERS,
+    raises=[NotOffered, UnknownDataset, UnknownTask, NotScored, *_NOT_NOW],
+)
 async def evaluate_response(call: Call) -> Reply:
     """Judge a response outside of any run; the answer is the bare result."""
     request = decode(_evaluate_response, call.body)
@@ -79,7 +97,14 @@ async def evaluate_response(call: Call) -> Reply:
     return Reply(evaluation.result, headers={EVALUATION_HEADER: evaluation.id})
 
 
-@raw_post("/v1/evaluate", body=EvaluateRequest, answer=EvaluateAnswer, tags=["evaluation"])
+@raw_post(
+    "/v1/evaluate",
+    tags=["evaluation"],
+    body=EvaluateRequest,
+    answer=EvaluateAnswer,
+    headers=_HEADERS,
+    raises=[NotOffered, UnknownDataset, NotFound, PayloadRefused, *_NOT_NOW],
+)
 async def evaluate(call: Call) -> Reply:
     """Judge a response as part of a run. A failure to judge it is an answer too: `status` is `error` then."""
     request = decode(_evaluate, call.body)
@@ -104,7 +129,14 @@ async def evaluate(call: Call) -> Reply:
     return Reply(_encode(verdict), headers={EVALUATION_HEADER: evaluation.id})
 
 
-@raw_post("/v1/evaluate-batch", body=BatchRequest, answer=BatchAnswer, tags=["evaluation"])
+@raw_post(
+    "/v1/evaluate-batch",
+    tags=["evaluation"],
+    body=BatchRequest,
+    answer=BatchAnswer,
+    lines=BatchEvaluation,
+    raises=[NotOffered, UnknownDataset, NotFound, *_NOT_NOW],
+)
 async def evaluate_batch(call: Call) -> Reply:
     """Judge many responses of one run.
 
@@ -117,7 +149,9 @@ async def evaluate_batch(call: Call) -> Reply:
         if item.task_id not in catalogue.positions:
             raise NotFound(f"Task not found: {item.task_id[:200]} (submission {index})")
     verdicts = _judged(call, request, catalogue)
-    first: list[_BatchVerdict] = await anext(verdicts, [])  # so that a limit is said by the status, before anything is sent
+    first: list[_BatchVerdict] = await anext(
+        verdicts, []
+    )  # so that a limit is said by the status, before anything is sent
     if any(media_type in call.accept for media_type in JSON_LINES):
         return Reply(_lines(first, verdicts), JSON_LINES[0])
     ordered = {verdict.index: verdict for verdict in first}
@@ -127,19 +161,33 @@ async def evaluate_batch(call: Call) -> Reply:
     return Reply(_encode({"run_id": request.run_id, "evaluations": evaluations}))
 
 
-@raw_post("/final-score", body=FinalScoreRequest, answer=FinalScoreAnswer, tags=["scores"])
+@raw_post(
+    "/final-score",
+    tags=["scores"],
+    body=FinalScoreRequest,
+    answer=FinalScoreAnswer,
+    raises=[UnknownDataset, UnknownTask, GradingFailed],
+)
 async def final_score(call: Call) -> Reply:
     """Score results: the mean with its interval and coverage, or what the benchmark makes of them."""
     return Reply((await call.benchmark.call("final_score", body=call.body)).data)
 
 
-@raw_post("/v1/score", body=ScoreRequest, answer=ScoreAnswer, tags=["scores"])
+@raw_post(
+    "/v1/score",
+    tags=["scores"],
+    body=ScoreRequest,
+    answer=ScoreAnswer,
+    raises=[UnknownDataset, UnknownTask, GradingFailed],
+)
 async def score(call: Call) -> Reply:
     """Score the verdicts of a run. Verdicts that are not `evaluated` have no result and count as missing."""
     return Reply((await call.benchmark.call("score", body=call.body)).data)
 
 
-@get("/v1/evaluations/{evaluation_id:str}", tags=["evaluation"])
+@get(
+    "/v1/evaluations/{evaluation_id:str}", tags=["evaluation"], opt=documented(raises=[UnknownEvaluation, StoreFailed])
+)
 async def evaluation(host: Host, benchmark: HostedBenchmark, tenant: str, evaluation_id: str) -> native.Evaluation:
     """Look up an evaluation, finished or running, by its id."""
     found = await host.evaluator.find(evaluation_id, tenant=tenant, benchmark=benchmark.name)
@@ -152,7 +200,7 @@ async def evaluation(host: Host, benchmark: HostedBenchmark, tenant: str, evalua
         status="evaluated" if found.status == "scored" else found.status,
         evaluator_version=found.evaluator_version,
         attempt=found.attempt,
-        result=msgspec.json.decode(found.result) if found.result is not None else None,
+        result=msgspec.json.decode(found.result, type=PublicResult) if found.result is not None else None,
         errors=list(found.errors),
         started_at=found.started_at,
         finished_at=found.finished_at,
@@ -187,9 +235,7 @@ async def _judged(call: Call, request: BatchRequest, catalogue: Catalogue) -> As
         ]
 
 
-async def _lines(
-    first: list[_BatchVerdict], verdicts: AsyncIterator[list[_BatchVerdict]]
-) -> AsyncIterator[bytes]:
+async def _lines(first: list[_BatchVerdict], verdicts: AsyncIterator[list[_BatchVerdict]]) -> AsyncIterator[bytes]:
     encoder = msgspec.json.Encoder()
     try:
         yield encoder.encode_lines(first)

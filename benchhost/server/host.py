@@ -72,7 +72,6 @@ class Host:
         return hmac.new(self._key, catalogue.fingerprint.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-
 def hosting(settings: Settings) -> Hosting:
     """Read from the settings how benchmarks are hosted."""
     return Hosting(
@@ -88,12 +87,12 @@ def _key(path: Path) -> bytes:
     """Read the secret of this host; the first process that needs it makes it."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     if not path.exists():
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
         try:
             os.link(fresh, path)  # whole or not at all, and only if nobody was faster
         except FileExistsError:
             _log.debug("another worker made the key first")
         finally:
-            os.unlink(fresh)
+            fresh.unlink()
     return path.read_bytes()

@@ -1,34 +1,214 @@
-"""The OpenAPI document: what Litestar reads off the handlers, said once for each benchmark."""
+"""The OpenAPI document, made from the table of routes: each route of a benchmark once for every benchmark.
+
+Litestar could make one too, but of what its handlers take and return; the routes with a body deal in
+bytes, errors are answered in one place for all routes, and one router serves every benchmark.
+"""
 
 from __future__ import annotations
 
-import copy
-from typing import Any
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
-from litestar import Litestar, Request, Response, get
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import ParameterKwarg
 
 import benchhost
+from benchhost.errors import BenchhostError, Malformed, TooLarge, Unauthorized, Unavailable
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server import problems
+from benchhost.server.auth import PUBLIC
+from benchhost.server.documented import documented, documented_of
 from benchhost.server.host import Host
+from benchhost.server.raw import JSON, JSON_LINES
+from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
+from benchhost.wire.native import Problem
 
-CONFIG = OpenAPIConfig(
-    title="benchhost",
-    version=benchhost.__version__,
-    path="/openapi",
-    render_plugins=[JsonRenderPlugin()],
-    use_handler_docstrings=True,
+JsonObject = dict[str, Any]
+
+BEARER = "bearer"
+"""The name of the security scheme of a host with an API key."""
+
+RETRY_AFTER = {"retry-after": {"description": "Seconds after which to come back.", "schema": {"type": "integer"}}}
+
+ABOUT = (
+    "Each benchmark is served under a path of its own. Every path is answered with and without a slash at its end. "
+    "Keys that are not known here are ignored in the body of a request."
 )
 
-
-@get("/openapi.json", include_in_schema=False)
-async def openapi(request: Request[Any, Any, Any], host: Host) -> Response[bytes]:
-    """Serve the document."""
-    document = document_of(request.app, [benchmark.name for benchmark in host.roster])
-    return Response(msgspec.json.encode(document), media_type="application/json")
+_REF = "#/components/schemas/{name}"
+_PATH_TYPE = re.compile(r"\{(\w+):\w+\}")
+_PROVIDED = {"host", "benchmark", "tenant"}
 
 
-def document_of(app: Litestar, names: list[str]) -> dict[str, Any]:
-    """Make the document of a host that serves benchmarks of these names."""
-    return copy.deepcopy(app.openapi_schema.to_schema())
+@get("/openapi.json", tags=["host"], opt=documented(answer=JsonObject))
+async def openapi(host: Host) -> Response[bytes]:
+    """Describe every route, of the host and of each benchmark, in OpenAPI 3.1."""
+    return Response(msgspec.json.encode(document_of(host)), media_type=JSON)
+
+
+def document_of(host: Host) -> JsonObject:
+    """Make the document of a host. Faulty benchmarks have no routes that could be used, so they are left out."""
+    return Document(asks_for_key=host.settings.api_key is not None).of(
+        {benchmark.name: _decides_itself(benchmark) for benchmark in host.roster if benchmark.fault is None}
+    )
+
+
+def _decides_itself(benchmark: HostedBenchmark) -> bool:
+    return benchmark.state == "serving" and benchmark.offers("check_auth")
+
+
+class Document:
+    """A document in the making."""
+
+    def __init__(self, *, asks_for_key: bool) -> None:
+        self._asks_for_key = asks_for_key
+        self._types: dict[Any, None] = {Problem: None}
+        self._responses: dict[str, JsonObject] = {}
+
+    def of(self, benchmarks: dict[str, bool]) -> JsonObject:
+        """Make the document for these benchmarks; the value says whether it decides itself who may call."""
+        paths: dict[str, JsonObject] = {}
+        for handler in [*HOST_ROUTES, openapi]:
+            self._add(paths, handler, "", None, decides_itself=False)
+        for name, decides_itself in benchmarks.items():
+            for handler in BENCHMARK_ROUTES:
+                self._add(paths, handler, f"/b/{name}", name, decides_itself=decides_itself)
+        _, schemas = msgspec.json.schema_components(self._types, ref_template=_REF)
+        components: JsonObject = {"schemas": _plain(schemas), "responses": self._responses}
+        if self._asks_for_key:
+            components["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer"}}
+        return {
+            "openapi": "3.1.0",
+            "info": {"title": "benchhost", "version": benchhost.__version__, "description": ABOUT},
+            "paths": paths,
+            "components": components,
+        }
+
+    def _add(
+        self,
+        paths: dict[str, JsonObject],
+        handler: HTTPRouteHandler,
+        prefix: str,
+        benchmark: str | None,
+        *,
+        decides_itself: bool,
+    ) -> None:
+        [path], [method] = handler.paths, handler.http_methods
+        told = documented_of(handler.opt)
+        name = handler.fn.__name__
+        summary, _, description = (inspect.getdoc(handler.fn) or "").partition("\n")
+        is_public = path in PUBLIC
+        errors: list[type[Exception]] = [*told.raises, BenchhostError]
+        if benchmark is not None:
+            errors.append(Unavailable)
+        if told.body is not None:
+            errors += [Malformed, TooLarge]
+        if not is_public and (self._asks_for_key or decides_itself):
+            errors.append(Unauthorized)
+        operation: JsonObject = {
+            "operationId": f"{benchmark}.{name}" if benchmark else name,
+            "tags": [*(handler.tags or ()), *([benchmark] if benchmark else ())],
+            "summary": summary,
+            "description": description.strip(),
+            "parameters": list(_parameters(handler, path)),
+            "responses": {"200": self._answer(handler, told.answer, told.lines, told.headers), **self._errors(errors)},
+        }
+        if told.body is not None:
+            operation["requestBody"] = {"required": True, "content": {JSON: {"schema": self._schema(told.body)}}}
+        if self._asks_for_key and not is_public and not decides_itself:
+            operation["security"] = [{BEARER: []}]
+        paths[prefix + _PATH_TYPE.sub(r"{\1}", path)] = {method.lower(): operation}
+
+    def _answer(
+        self, handler: HTTPRouteHandler, answer: Any, lines: type | None, headers: dict[str, str]
+    ) -> JsonObject:
+        if answer is None:
+            answer = get_type_hints(handler.fn)["return"]
+            if get_origin(answer) is Response:
+                [answer] = get_args(answer)
+        content: JsonObject = {JSON: {"schema": self._schema(answer)}}
+        if lines is not None:
+            said = f"Lines that end in a line feed, each a {lines.__name__} as JSON; or, as the last, a Problem."
+            self._types[lines] = None
+            content[JSON_LINES[0]] = {"schema": {"type": "string", "description": said}}
+        response: JsonObject = {"description": "The answer.", "content": content}
+        if headers:
+            response["headers"] = {
+                name: {"description": about, "required": True, "schema": {"type": "string"}}
+                for name, about in headers.items()
+            }
+        return response
+
+    def _errors(self, errors: Iterable[type[Exception]]) -> dict[str, JsonObject]:
+        """Refer to the answer to some errors, by status; routes with the same errors share it."""
+        by_status: dict[int, dict[str, str]] = {}
+        for error in errors:
+            assert issubclass(error, BenchhostError)
+            by_status.setdefault(problems.status_of(error), {})[error.slug] = error.title
+        found: dict[str, JsonObject] = {}
+        for status, titles in sorted(by_status.items()):
+            key = ".".join([str(status), *sorted(titles)])
+            response: JsonObject = {
+                "description": "; ".join(titles[slug] for slug in sorted(titles)) + ".",
+                "content": {problems.MEDIA_TYPE: {"schema": self._schema(Problem)}},
+            }
+            if status in (429, 503):
+                response["headers"] = RETRY_AFTER
+            self._responses[key] = response
+            found[str(status)] = {"$ref": f"#/components/responses/{key}"}
+        return found
+
+    def _schema(self, type_: Any) -> JsonObject:
+        if not isinstance(type_, type) or not issubclass(type_, msgspec.Struct):
+            return msgspec.json.schema(type_)
+        self._types[type_] = None
+        return {"$ref": _REF.format(name=type_.__name__)}
+
+
+def _parameters(handler: HTTPRouteHandler, path: str) -> Iterable[JsonObject]:
+    """Read the parameters of the path and of the query off the signature of a handler."""
+    hints = get_type_hints(handler.fn, include_extras=True)
+    for name, parameter in inspect.signature(handler.fn).parameters.items():
+        if name in _PROVIDED:
+            continue
+        hint, *marks = get_args(hints[name]) if hasattr(hints[name], "__metadata__") else (hints[name],)
+        about = next((mark for mark in marks if isinstance(mark, ParameterKwarg)), ParameterKwarg())
+        in_path = f"{{{name}:" in path
+        given: JsonObject = {
+            "name": about.query or name,
+            "in": "path" if in_path else "query",
+            "required": in_path or parameter.default is inspect.Parameter.empty,
+            "schema": about.schema_extra or _schema_of_text(hint),
+        }
+        if about.description:
+            given["description"] = about.description
+        yield given
+
+
+def _schema_of_text(hint: Any) -> JsonObject:
+    """Make the schema of a parameter. One that may be None may be left out, which is said elsewhere."""
+    [present] = [each for each in _either(hint) if each is not type(None)]
+    return msgspec.json.schema(present)
+
+
+def _either(hint: Any) -> Sequence[Any]:
+    return get_args(hint) if type(None) in get_args(hint) else [hint]
+
+
+def _plain(schema: Any) -> Any:
+    """Say the docstrings that msgspec takes as descriptions in plain text: without markup and line ends."""
+    if isinstance(schema, dict):
+        return {
+            key: _prose(value) if key == "description" and isinstance(value, str) else _plain(value)
+            for key, value in schema.items()
+        }
+    return [_plain(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def _prose(docstring: str) -> str:
+    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", docstring).replace("``", "`")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text))

@@ -8,7 +8,9 @@ for callers is said.
 from __future__ import annotations
 
 import math
+import re
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -42,6 +44,8 @@ STATUS: dict[type[BenchhostError], int] = {
 }
 """The status of each error; every other one is 500."""
 
+_MISSING = re.compile(r"Missing required query parameter '(?P<name>[^']+)'")
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -70,6 +74,11 @@ class NotScored(BenchhostError):
 STATUS[NotFound] = 404
 
 
+def status_of(error: type[Exception]) -> int:
+    """Say with which status an error is answered."""
+    return next((STATUS[cls] for cls in error.__mro__ if cls in STATUS), 500)
+
+
 class Answer(msgspec.Struct, frozen=True):
     """A problem as an HTTP answer."""
 
@@ -83,7 +92,7 @@ def answer_to(error: Exception) -> Answer:
     headers: dict[str, str] = {}
     detail: str | list[FieldProblem]
     if isinstance(error, BenchhostError):
-        status = next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)
+        status = status_of(type(error))
         slug, title = error.slug, error.title
         if isinstance(error, Malformed):
             detail = [FieldProblem(slug, list(error.location), str(error))]
@@ -105,7 +114,7 @@ def answer_to(error: Exception) -> Answer:
         status, slug, title, detail = 404, NotFound.slug, NotFound.title, "Not Found"
     elif isinstance(error, ValidationException):
         status, slug, title = 422, Malformed.slug, Malformed.title
-        detail = [_of_parameter(extra) for extra in error.extra or () if isinstance(extra, dict)]
+        detail = [FieldProblem(slug, list(location), message) for location, message in _of_parameters(error)]
     elif isinstance(error, HTTPException):
         status, slug, title, detail = error.status_code, "request", RequestError.title, RequestError.title
     else:
@@ -134,6 +143,10 @@ async def send_problem(send: Send, error: Exception) -> None:
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
-def _of_parameter(extra: dict[str, Any]) -> FieldProblem:
-    return FieldProblem(Malformed.slug, ["query", str(extra.get("key", ""))], str(extra.get("message", "")))
-
+def _of_parameters(error: ValidationException) -> Iterator[tuple[tuple[str, str], str]]:
+    """Say where and what is wrong in a query, of which Litestar tells in two ways."""
+    for extra in error.extra or ():
+        if isinstance(extra, dict):
+            yield ("query", str(extra.get("key", ""))), str(extra.get("message", ""))
+    if missing := _MISSING.match(error.detail):
+        yield ("query", missing["name"]), "the parameter is required"

@@ -9,7 +9,7 @@ a middleware answers in the handler's place.
 
 from __future__ import annotations
 
-import inspect
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
@@ -20,9 +20,13 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from benchhost.errors import Malformed, TooLarge
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server.documented import documented
 from benchhost.server.host import Host
 
 JSON = "application/json"
+
+JSON_LINES = ("application/jsonl", "application/x-ndjson", "application/ndjson")
+"""The media types by which a caller asks for one line per evaluation, as they finish; answered with the first."""
 
 
 class Call(msgspec.Struct):
@@ -46,17 +50,18 @@ class Reply(msgspec.Struct):
 Route = Callable[[Call], Awaitable[Reply]]
 
 
-def raw_post(path: str, *, body: type, answer: type, **options: Any) -> Callable[[Route], HTTPRouteHandler]:
-    """Make a POST handler of a function of bytes; ``body`` and ``answer`` are what these are the JSON of."""
+def raw_post(path: str, *, tags: list[str], **what: Any) -> Callable[[Route], HTTPRouteHandler]:
+    """Make a POST handler of a function of bytes; ``what`` is documented of it."""
 
     def dress(route: Route) -> HTTPRouteHandler:
-        async def documented(data: Any) -> Any:
+        @functools.wraps(route, assigned=("__name__", "__qualname__", "__doc__"))
+        async def handler() -> None:
             raise AssertionError("the middleware answers")
 
-        documented.__name__ = documented.__qualname__ = route.__name__
-        documented.__doc__ = inspect.getdoc(route)
-        documented.__annotations__ = {"data": body, "return": answer}
-        return post(path, status_code=200, middleware=[_in_place_of_the_handler(route)], **options)(documented)
+        del handler.__wrapped__  # whose arguments Litestar would want to fill
+        middleware = [_in_place_of_the_handler(route)]
+        opt = documented(**what)
+        return post(path, status_code=200, tags=tags, middleware=middleware, opt=opt)(handler)
 
     return dress
 

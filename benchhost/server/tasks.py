@@ -10,8 +10,9 @@ from litestar import Response, get
 from litestar.params import Parameter
 
 import benchhost
-from benchhost.errors import Malformed, NotOffered, UnknownDataset
+from benchhost.errors import GradingFailed, InvalidSlice, Malformed, NotOffered, UnknownDataset, UnknownTask
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import NotFound
 from benchhost.server.raw import JSON
@@ -27,12 +28,12 @@ DatasetName = Annotated[str | None, Parameter(query="dataset", description="The 
 
 
 @get("/health", tags=["health"])
-async def health(benchmark: HostedBenchmark) -> Health:
+async def health(benchmark: HostedBenchmark) -> Health:  # noqa: ARG001 - it is had only when it is loaded
     """Say that the benchmark is loaded and can be used."""
     return Health()
 
 
-@get("/version", tags=["health"])
+@get("/version", tags=["health"], opt=documented(raises=[UnknownDataset]))
 async def version(host: Host, benchmark: HostedBenchmark, dataset: DatasetName = None) -> Version:
     """Say which host and plugin answer, and which version of a dataset."""
     named = benchmark.catalogue(dataset) if dataset or "default" in benchmark.datasets else None
@@ -45,7 +46,7 @@ async def version(host: Host, benchmark: HostedBenchmark, dataset: DatasetName =
     )
 
 
-@get("/verify-task-ids", tags=["tasks"])
+@get("/verify-task-ids", tags=["tasks"], opt=documented(raises=[InvalidSlice, UnknownDataset, UnknownTask]))
 async def verify_task_ids(
     benchmark: HostedBenchmark,
     dataset: DatasetName = None,
@@ -62,12 +63,18 @@ async def verify_task_ids(
     return _json(_encode(TaskIds(chosen)))
 
 
-@get("/retrieve-task", tags=["tasks"])
+@get(
+    "/retrieve-task",
+    tags=["tasks"],
+    opt=documented(raises=[NotOffered, UnknownDataset, UnknownTask, Malformed, GradingFailed]),
+)
 async def retrieve_task(
     benchmark: HostedBenchmark,
     task_id: str,
     dataset: DatasetName = None,
-    skip_validation: Annotated[str, Parameter(description="`true` or `false`; accepted and not needed here.")] = "false",
+    skip_validation: Annotated[
+        str, Parameter(description="Accepted and not needed here.", schema_extra={"type": "boolean"})
+    ] = "false",
 ) -> Response[RetrievedTask]:
     """Say in which sandbox a task is to be attempted."""
     if skip_validation.lower() not in TRUE | FALSE:
@@ -78,13 +85,13 @@ async def retrieve_task(
     return _json((await benchmark.call("retrieve_task", dataset=catalogue.name, task=known)).data)
 
 
-@get("/v1/datasets/{dataset_name:str}/tasks", tags=["tasks"])
-async def tasks(host: Host, benchmark: HostedBenchmark, dataset_name: str) -> Response[TaskList]:
+@get("/v1/datasets/{dataset:str}/tasks", tags=["tasks"], opt=documented(raises=[NotFound, NotOffered]))
+async def tasks(host: Host, benchmark: HostedBenchmark, dataset: str) -> Response[TaskList]:
     """List the public parts of every task of a dataset."""
     try:
-        catalogue = benchmark.catalogue(dataset_name)
+        catalogue = benchmark.catalogue(dataset)
     except UnknownDataset:
-        raise NotFound(f"Dataset not found: {dataset_name[:200]}") from None
+        raise NotFound(f"Dataset not found: {dataset[:200]}") from None
     if not benchmark.listed:
         raise NotOffered(f"The benchmark {benchmark.name} does not list its tasks.")
     return _once(benchmark, f"tasks {catalogue.name}", lambda: _task_list(catalogue, host.version_of(catalogue)))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import msgspec
 
 from benchhost.contract import Result
 from benchhost.errors import Malformed
+from benchhost.wire.vals import Status
 
 T = TypeVar("T")
+
+_RESULTS = ("body", "evaluation_results")
+_STATUSES: tuple[str, ...] = get_args(Status)
 
 _PATH = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>[^\]]*)\]")
 _MISSING = re.compile(r"required field `(?P<field>[^`]+)`")
+_QUOTING = re.compile(r"Invalid (?:enum )?value ")
 
 
 def decode(decoder: msgspec.json.Decoder[T], body: bytes | memoryview) -> T:
@@ -41,6 +46,8 @@ def malformed(message: str, root: str = "body") -> Malformed:
                 location.append(step["field"])
             elif step["index"].isdigit():
                 location.append(int(step["index"]))
+    if _QUOTING.match(message):  # the one kind of message that repeats the value
+        message = "not one of the values that are allowed here"
     missing = _MISSING.search(message)
     if missing:
         location.append(missing["field"])
@@ -56,15 +63,18 @@ def result_of(value: object, task_id: str) -> Result | None:
 
     Raises :class:`~benchhost.errors.Malformed`.
     """
+    inside: tuple[str, ...] = ()
     if isinstance(value, dict) and "status" in value and "score" not in value:
+        if value["status"] not in _STATUSES:
+            raise Malformed(f"expected one of {', '.join(_STATUSES)}", (*_RESULTS, task_id, "status"))
+        inside = ("result",)
         value = value.get("result") if value["status"] == "evaluated" else None
     if value is None:
         return None
+    if isinstance(value, dict):
+        value.pop("private", None)  # only a hook may say what is private
     try:
-        result = msgspec.convert(value, Result)
+        return msgspec.convert(value, Result)
     except (msgspec.ValidationError, ValueError) as error:
         problem = malformed(str(error))
-        path = ("body", "evaluation_results", task_id, *problem.location[1:])
-        raise Malformed(str(problem), path) from None
-    result.private = None
-    return result
+        raise Malformed(str(problem), (*_RESULTS, task_id, *inside, *problem.location[1:])) from None

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from benchhost.wire.vals import Status
-
-
-class PublicResult(msgspec.Struct):
-    """The part of a :class:`benchhost.Result` that leaves the host."""
-
-    score: float
-    passed: bool | None
-    metrics: dict[str, float]
-    feedback: str | None
+from benchhost.wire.vals import PublicResult, Status
 
 
 class BatchItem(msgspec.Struct):
@@ -41,7 +32,7 @@ class BatchEvaluation(msgspec.Struct):
     evaluation_id: str
     status: Status
     evaluator_version: str | None
-    result: dict[str, Any] | None
+    result: PublicResult | None
     errors: list[str]
 
 
@@ -63,7 +54,7 @@ class Evaluation(msgspec.Struct):
     status: Literal["running", "evaluated", "error", "interrupted"]
     evaluator_version: str
     attempt: int
-    result: dict[str, Any] | None
+    result: PublicResult | None
     errors: list[str]
     started_at: float
     finished_at: float | None

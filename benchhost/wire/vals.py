@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
+from msgspec import Meta
 
 from benchhost.contract import Environment
 
@@ -103,6 +104,15 @@ class RetrievedTask(msgspec.Struct):
         )
 
 
+class PublicResult(msgspec.Struct):
+    """The part of a :class:`benchhost.Result` that leaves the host."""
+
+    score: float
+    passed: bool | None
+    metrics: dict[str, float]
+    feedback: str | None
+
+
 class EvaluateResponseRequest(msgspec.Struct):
     """One response to be judged, outside of any run."""
 
@@ -135,7 +145,9 @@ class EvaluateRequest(msgspec.Struct):
 
     run_id: str
     task_id: str
-    payload: Payload
+    payload: Annotated[
+        Payload, Meta(extra_json_schema={"anyOf": [{"required": ["schema"]}, {"required": ["schema_id"]}]})
+    ]
     dataset: str | None = None
     versions: Versions | None = None
 
@@ -147,14 +159,53 @@ class EvaluateAnswer(msgspec.Struct):
     task_id: str
     status: Status
     evaluator_version: str | None
-    result: dict[str, Any] | None
+    result: PublicResult | None
     errors: list[str]
+
+
+_RESULT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "score": {"type": "number"},
+        "passed": {"type": ["boolean", "null"]},
+        "metrics": {"type": "object", "additionalProperties": {"type": "number"}},
+        "feedback": {"type": ["string", "null"]},
+    },
+    "required": ["score"],
+}
+
+Given = Annotated[
+    dict[str, Any],
+    Meta(description="A result, as an evaluation answers it: an object with a `score`.", extra_json_schema=_RESULT),
+]
+"""A result that a caller gives. It is not decoded into a struct at once: see :func:`benchhost.wire.bodies.result_of`."""
+
+GivenOrEnvelope = Annotated[
+    dict[str, Any],
+    Meta(
+        description="A result, as an evaluation answers it, or the whole answer of `/v1/evaluate` around it.",
+        extra_json_schema={
+            "anyOf": [
+                _RESULT,
+                {
+                    "type": "object",
+                    "properties": {
+                        "status": {"enum": list(get_args(Status))},
+                        "result": {"anyOf": [_RESULT, {"type": "null"}]},
+                    },
+                    "required": ["status"],
+                },
+            ]
+        },
+    ),
+]
+"""A result that a caller gives, or its envelope."""
 
 
 class FinalScoreRequest(msgspec.Struct):
     """Results to be summed up: every task id with what its evaluation answered, or null where there is no verdict."""
 
-    evaluation_results: dict[str, dict[str, Any] | None]
+    evaluation_results: dict[str, GivenOrEnvelope | None]
     dataset: str | None = None
 
 
@@ -170,7 +221,7 @@ class Verdict(msgspec.Struct):
     """What became of one response of a run."""
 
     status: Status
-    result: dict[str, Any] | None = None
+    result: Given | None = None
     errors: list[str] = []
 
 

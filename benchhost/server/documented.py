@@ -1,0 +1,34 @@
+"""What the OpenAPI document says of a route and cannot be read off its signature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+
+class Documented(msgspec.Struct, frozen=True, kw_only=True):
+    """``raises`` are the errors that are this route's own: what any route may answer is added to them.
+
+    ``body`` and ``answer`` are the structs that cross the wire as JSON, where the handler deals in
+    bytes; ``lines`` is the struct of each line when the caller accepts JSON lines. ``headers`` are those
+    of a good answer, each with its description.
+    """
+
+    raises: Sequence[type[Exception]] = ()
+    body: type | None = None
+    answer: type | None = None
+    lines: type | None = None
+    headers: dict[str, str] = {}
+
+
+def documented(**what: Any) -> dict[str, Any]:
+    """Make the ``opt`` of a handler."""
+    return {"documented": Documented(**what)}
+
+
+def documented_of(opt: dict[str, Any]) -> Documented:
+    """Read it again."""
+    found: Documented = opt.get("documented") or Documented()
+    return found

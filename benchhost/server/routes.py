@@ -1,0 +1,23 @@
+"""Every route of the server, but the one of the document that describes them all."""
+
+from __future__ import annotations
+
+from benchhost.server import evaluations, plugins, tasks
+
+BENCHMARK_ROUTES = [
+    tasks.health,
+    tasks.version,
+    tasks.verify_task_ids,
+    tasks.retrieve_task,
+    tasks.tasks,
+    evaluations.evaluate_response,
+    evaluations.evaluate,
+    evaluations.evaluate_batch,
+    evaluations.evaluation,
+    evaluations.final_score,
+    evaluations.score,
+]
+"""What every benchmark offers, under ``/b/<name>``."""
+
+HOST_ROUTES = [plugins.health, plugins.plugins]
+"""What the host itself offers."""
