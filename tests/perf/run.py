@@ -49,7 +49,8 @@ def main() -> None:
 def machine() -> str:
     """Describe the machine in words, without naming it."""
     system, python = platform.system(), platform.python_version()
-    return f"Measured on {os.cpu_count()} cores ({platform.machine()}), {system}, Python {python}."
+    cores, busy = f"{os.cpu_count()} cores ({platform.machine()})", os.getloadavg()[0]
+    return f"Measured on {cores}, {system}, Python {python}; load average {busy:.1f} at the end."
 
 
 if __name__ == "__main__":
