@@ -12,6 +12,7 @@ from benchhost.contract import Model
 from benchhost.discovery import Entry, entries
 from benchhost.errors import UnknownModel
 from benchhost.models.anthropic_messages import AnthropicMessages
+from benchhost.models.any_llm import any_llm_model
 from benchhost.models.breaker import Breaker
 from benchhost.models.cache import Cached
 from benchhost.models.concurrency import Limiter
@@ -89,14 +90,16 @@ def _endpoint(
 
 def _plugged_in(provider: str, rest: str) -> Model:
     found = entries(MODELS)
-    entry = next((entry for entry in found if entry.name == provider), None)
-    if entry is None:
-        raise UnknownModel(
-            f"no provider is named {provider!r}. Known are {', '.join(sorted({*PROVIDERS, *(e.name for e in found)}))} "
-            f"and scripted. Any OpenAI-compatible server becomes one: set {variable(provider, 'BASE_URL')}, "
-            f"and {variable(provider, 'API_KEY')} if it wants a key"
-        )
-    return _load(entry, rest)
+    for entry in found:
+        if entry.name == provider:
+            return _load(entry, rest)
+    if (model := any_llm_model(provider, rest)) is not None:
+        return model
+    raise UnknownModel(
+        f"no provider is named {provider!r}. Known are {', '.join(sorted({*PROVIDERS, *(e.name for e in found)}))} and "
+        f"scripted; pip install 'benchhost[models]' brings more. Any OpenAI-compatible server becomes one: set "
+        f"{variable(provider, 'BASE_URL')}, and {variable(provider, 'API_KEY')} if it wants a key"
+    )
 
 
 def _load(entry: Entry, rest: str) -> Model:
