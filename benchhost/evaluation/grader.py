@@ -233,7 +233,7 @@ def _no_result(operation: Operation) -> HookReturned:
 
 
 def _failure(operation: Operation, error: BaseException) -> Refused | Failed:
-    if isinstance(error, RequestError):
+    if isinstance(error, RequestError) and not operation.asked:  # what a hook raises is never for the caller
         location = list(error.location) if isinstance(error, Malformed) else []
         return Refused(operation.number, error.slug, _sendable(str(error)), location)
     slug = error.slug if isinstance(error, GradingFailed) else HookRaised.slug

@@ -1,9 +1,9 @@
 """What the host may ask of a benchmark: which hook that calls, with what, and what may come of it.
 
 This runs where the author's code runs. An operation is made for one call. :meth:`Operation.begin`
-calls the author's hook and returns whatever it returns; :meth:`Operation.end` checks the value that
-came of it and encodes it. Both raise :class:`~benchhost.errors.RequestError` for what the caller got
-wrong, and ``end`` raises :class:`~benchhost.errors.HookReturned` for what the hook got wrong.
+checks what the caller gave, raising :class:`~benchhost.errors.RequestError`, then calls the author's
+hook and returns whatever it returns. :meth:`Operation.end` checks the value that came of it and
+encodes it, raising :class:`~benchhost.errors.HookReturned`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Operation(abc.ABC):
         self._loaded = loaded
         self._call = call
         self.number = call.number
+        self.asked = False
+        """Whether the hook has been called: from then on, whatever is raised is the hook's failure."""
 
     @abc.abstractmethod
     def begin(self) -> Any:
@@ -48,6 +50,11 @@ class Operation(abc.ABC):
     @abc.abstractmethod
     def end(self, value: Any) -> Answer:
         """Make the answer of what the hook gave."""
+
+    def ask(self, *arguments: Any) -> Any:
+        """Call the hook."""
+        self.asked = True
+        return getattr(self._loaded.benchmark, self.hook)(*arguments)
 
     def dataset(self, name: str | None) -> Dataset[Any]:
         """Find a dataset; none, or an empty name, means the default one."""
@@ -77,7 +84,7 @@ class EvaluateResponse(Operation):
     hook = "evaluate_response"
 
     def begin(self) -> Any:
-        return self._loaded.benchmark.evaluate_response(self.task(), Response(self._call.body.decode()))
+        return self.ask(self.task(), Response(self._call.body.decode()))
 
     def end(self, value: Any) -> Answer:
         if not isinstance(value, Result):
@@ -104,12 +111,18 @@ class RetrieveTask(Operation):
     hook = "retrieve_task"
 
     def begin(self) -> Any:
-        return self._loaded.benchmark.retrieve_task(self.task())
+        return self.ask(self.task())
 
     def end(self, value: Any) -> Answer:
         if not isinstance(value, Environment):
             raise self.wrong(value, "a benchhost.Environment")
-        return Answer(self.number, msgspec.json.encode(RetrievedTask.of(value)))
+        try:
+            told = msgspec.convert(msgspec.to_builtins(RetrievedTask.of(value)), RetrievedTask)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise HookReturned(
+                f"{self._loaded.name}: {self.hook} returned an Environment that cannot be sent: {error}"
+            ) from error
+        return Answer(self.number, msgspec.json.encode(told))
 
 
 class CheckAuth(Operation):
@@ -119,7 +132,7 @@ class CheckAuth(Operation):
 
     def begin(self) -> Any:
         headers = msgspec.msgpack.decode(self._call.body, type=dict[str, str])
-        return self._loaded.benchmark.check_auth(headers)
+        return self.ask(headers)
 
     def end(self, value: Any) -> Answer:
         if not isinstance(value, bool):
@@ -152,7 +165,7 @@ class _Scoring(Operation):
             if task_id not in dataset.tasks:
                 raise UnknownTask(f"Task ID not found: {task_id[:200]}")
         self._results = {task_id: result_of(value, task_id) for task_id, value in given.items()}
-        return self._loaded.benchmark.calculate_final_score(self._results, dataset.name)
+        return self.ask(self._results, dataset.name)
 
     @abc.abstractmethod
     def _answer(self, score: float, metadata: dict[str, Any]) -> msgspec.Struct: ...

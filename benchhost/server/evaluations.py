@@ -149,9 +149,8 @@ async def evaluate_batch(call: Call) -> Reply:
         if item.task_id not in catalogue.positions:
             raise NotFound(f"Task not found: {item.task_id[:200]} (submission {index})")
     verdicts = _judged(call, request, catalogue)
-    first: list[_BatchVerdict] = await anext(
-        verdicts, []
-    )  # so that a limit is said by the status, before anything is sent
+    # What stands in the way of all of them is to be said by the status: so nothing is sent before the first verdicts.
+    first: list[_BatchVerdict] = await anext(verdicts, [])
     if any(media_type in call.accept for media_type in JSON_LINES):
         return Reply(_lines(first, verdicts), JSON_LINES[0])
     ordered = {verdict.index: verdict for verdict in first}
