@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import re
 import traceback
 from collections import Counter
@@ -28,6 +29,7 @@ REASONS: dict[str, str] = {
     "import-failed": "its module or object could not be imported",
     "not-a-benchmark": "its object is not a concrete subclass of benchhost.Benchmark",
     "wrong-settings": "its settings are missing or wrong",
+    "wrong-attribute": "its version, evaluation_timeout or listed is not what the contract asks for",
     "datasets-failed": "its load_datasets raised an exception or returned something else than datasets",
     "invalid-task": "one of its tasks is not a usable task",
     "duplicate-task-id": "two tasks of one dataset have the same id",
@@ -107,9 +109,9 @@ def describe(loaded: LoadedBenchmark) -> Description:
     """Make the description that the host keeps of a loaded benchmark."""
     cls = type(loaded.benchmark)
     return Description(
-        version=str(cls.version),
+        version=cls.version,
         evaluation_timeout=float(cls.evaluation_timeout),
-        listed=bool(cls.listed),
+        listed=cls.listed,
         hooks=frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Benchmark, hook)),
         catalogues={name: catalogue(dataset) for name, dataset in loaded.datasets.items()},
     )
@@ -132,11 +134,12 @@ def _class_of(entry: Entry) -> type[Benchmark[Any]]:
 
 
 async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any]) -> LoadedBenchmark:
+    _check_attributes(cls)
     try:
         benchmark = cls(msgspec.convert(dict(settings), cls.Settings, strict=False, dec_hook=_of_text))
     except msgspec.ValidationError as error:
         raise PluginFault("wrong-settings", _about_settings(name, cls, error)) from error
-    except Exception as error:
+    except BaseException as error:  # its __init__ may do anything, exit included
         raise PluginFault("wrong-settings", _told(error)) from error
     try:
         found = benchmark.load_datasets()
@@ -144,7 +147,10 @@ async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any
             found = await found
         if not isinstance(found, Mapping):
             raise PluginFault("datasets-failed", f"load_datasets returned {type(found).__name__}, expected a mapping")
-        datasets = {str(dataset): index(str(dataset), tasks) for dataset, tasks in found.items()}
+        names: list[Any] = list(found)
+        if unusable := [name for name in names if not (isinstance(name, str) and name and name.isprintable())]:
+            raise PluginFault("datasets-failed", f"load_datasets names a dataset {unusable[0]!r}; expected a text")
+        datasets = {name: index(name, tasks) for name, tasks in found.items()}
     except PluginFault:
         raise
     except BenchhostError as error:
@@ -152,6 +158,21 @@ async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any
     except BaseException as error:  # an author's code may do anything, exit included
         raise PluginFault("datasets-failed", _told(error)) from error
     return LoadedBenchmark(name=name, benchmark=benchmark, datasets=datasets)
+
+
+def _check_attributes(cls: type[Benchmark[Any]]) -> None:
+    version: Any = cls.version  # an author may have assigned anything
+    timeout: Any = cls.evaluation_timeout
+    listed: Any = cls.listed
+    if not (isinstance(version, str) and version.isprintable() and version):
+        problem = f"version is {version!r}; expected a text, such as '1.0'"
+    elif isinstance(timeout, bool) or not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
+        problem = f"evaluation_timeout is {timeout!r}; expected a number of seconds, more than 0"
+    elif not isinstance(listed, bool):
+        problem = f"listed is {listed!r}; expected True or False"
+    else:
+        return
+    raise PluginFault("wrong-attribute", f"{cls.__qualname__}.{problem}")
 
 
 def _of_text(wanted: type, value: Any) -> Any:

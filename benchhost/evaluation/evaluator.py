@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 
 import msgspec
 
@@ -52,7 +53,7 @@ class Evaluator:
         self._store = store
         self._owner = owner
         self._limits = limits
-        self._gates: dict[str, Gate] = {}
+        self._gates: dict[tuple[str, str | None], Gate] = {}
         self._running: dict[str, asyncio.Future[Evaluation]] = {}
         self._judging: set[asyncio.Task[None]] = set()
 
@@ -76,16 +77,17 @@ class Evaluator:
         Raises :class:`~benchhost.errors.Busy` at a limit and :class:`~benchhost.errors.StoreFailed`
         when the outcome cannot be kept. A failure of ours to judge is an outcome, not an exception.
         """
-        await benchmark.ready()
-        response = submission.response.encode()
-        claim = self._claim(benchmark, context, submission.task, response)
-        running = self._running.get(claim.id)
-        if running is None:
-            gate = self._gate(benchmark, context.tenant)
-            gate.enter(1)
-            running = asyncio.create_task(self._evaluate(benchmark, claim, response, gate))
-            self._running[claim.id] = running
-        return await asyncio.shield(running)
+        with benchmark.in_use():
+            await benchmark.ready()
+            response = submission.response.encode()
+            claim = self._claim(benchmark, context, submission.task, response)
+            running = self._running.get(claim.id)
+            if running is None:
+                gate = self._gate(benchmark, context.tenant)
+                gate.enter(1)
+                running = asyncio.create_task(self._evaluate(benchmark, claim, response, gate))
+                self._running[claim.id] = running
+            return await asyncio.shield(running)
 
     async def evaluate_many(
         self, benchmark: HostedBenchmark, context: Context, submissions: Sequence[Submission]
@@ -123,15 +125,19 @@ class Evaluator:
             yield [(position, evaluation) for position in positions[evaluation.id]]
 
     def _gate(self, benchmark: HostedBenchmark, tenant: str) -> Gate:
-        """Find the gate of a benchmark, or of one tenant's evaluations of it if those are limited."""
+        """Find the gate of a benchmark, or that of one tenant before it if those are limited."""
         limits = self._limits
-        name, most = benchmark.name, limits.running
-        if limits.running_per_tenant is not None and limits.running_per_tenant < most:
-            name, most = f"{name}@{tenant}" if tenant else name, limits.running_per_tenant
-        gate = self._gates.get(name)
+        name = benchmark.name
+        gate = self._gates.get((name, None))
         if gate is None:
-            gate = self._gates[name] = Gate(name, limits, most)
-        return gate
+            gate = self._gates[name, None] = Gate(name, limits, limits.running)
+        if limits.running_per_tenant is None:
+            return gate
+        of_tenant = self._gates.get((name, tenant))
+        if of_tenant is None:
+            of_tenant = Gate(name, limits, limits.running_per_tenant, tenant=tenant, before=gate)
+            self._gates[name, tenant] = of_tenant
+        return of_tenant
 
     def _claim(self, benchmark: HostedBenchmark, context: Context, task: str, response: bytes) -> Claim:
         catalogue = benchmark.catalogue(context.dataset)
@@ -160,7 +166,8 @@ class Evaluator:
 
     async def _evaluate(self, benchmark: HostedBenchmark, claim: Claim, response: bytes, gate: Gate) -> Evaluation:
         try:
-            return await self._judge(benchmark, await self._granted(claim), response, gate)
+            with benchmark.in_use():
+                return await self._judge(benchmark, await self._granted(claim), response, gate)
         finally:
             gate.leave(1)
             del self._running[claim.id]
@@ -203,24 +210,40 @@ class Evaluator:
             news.put_nowait(evaluations)
 
         try:
-            claimed = await self._store.claim([claim for claim, _ in new.values()])
-            mine = [each.evaluation for each in claimed if each.mine]
-            if done := [each.evaluation for each in claimed if each.evaluation.status == "scored"]:
-                tell(done)
-            calls = ((evaluation, evaluation.task, new[evaluation.id][1]) for evaluation in mine)
-            if mine:
-                async for outcomes in benchmark.call_each("evaluate_response", mine[0].dataset, calls, gate):
-                    tell(await self._record(outcomes))
-            for each in claimed:  # what another process runs
-                if not each.mine and each.evaluation.status != "scored":
-                    claim, response = new[each.evaluation.id]
-                    tell([await self._judge(benchmark, await self._granted(claim), response, gate)])
+            with benchmark.in_use():
+                await self._judge_many(benchmark, new, gate, tell)
+        except Exception as error:  # as when the store fails: those who have joined are to hear of it too
+            for future in futures.values():
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # which is to say that nobody needs to ask
+            raise
         finally:
             gate.leave(len(new))
-            for id_, future in futures.items():
-                future.cancel()  # if it is still not done, since the store failed
+            for id_ in futures:
                 del self._running[id_]
             news.put_nowait(None)
+
+    async def _judge_many(
+        self,
+        benchmark: HostedBenchmark,
+        new: dict[str, tuple[Claim, bytes]],
+        gate: Gate,
+        tell: Callable[[list[Evaluation]], None],
+    ) -> None:
+        claimed = await self._store.claim([claim for claim, _ in new.values()])
+        mine = [each.evaluation for each in claimed if each.mine]
+        if done := [each.evaluation for each in claimed if each.evaluation.status == "scored"]:
+            tell(done)
+        calls = ((evaluation, evaluation.task, new[evaluation.id][1]) for evaluation in mine)
+        if mine:
+            async with aclosing(benchmark.call_each("evaluate_response", mine[0].dataset, calls, gate)) as finished:
+                async for outcomes in finished:
+                    tell(await self._record(outcomes))
+        for each in claimed:  # what another process runs
+            if not each.mine and each.evaluation.status != "scored":
+                claim, response = new[each.evaluation.id]
+                tell([await self._judge(benchmark, await self._granted(claim), response, gate)])
 
     async def _record(self, outcomes: Sequence[tuple[Evaluation, Answer | Exception]]) -> list[Evaluation]:
         """Keep outcomes; when this returns, they are on disk."""

@@ -151,12 +151,17 @@ class Frames(asyncio.Protocol, Generic[IncomingT]):
         if self._transport is not None:
             self._transport.close()
 
+    def abort(self) -> None:
+        """Hang up at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def _flush(self) -> None:
         if not self._outgoing:
             return
+        outgoing, self._outgoing = self._outgoing, []
         frame = bytearray(_LENGTH)
-        self._encoder.encode_into(self._outgoing, frame, _LENGTH)
+        self._encoder.encode_into(outgoing, frame, _LENGTH)
         frame[:_LENGTH] = (len(frame) - _LENGTH).to_bytes(_LENGTH, "big")
-        self._outgoing = []
         if self._transport is not None:
             self._transport.write(frame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 from benchhost import errors
@@ -17,6 +17,12 @@ from benchhost.tasks import Catalogue
 
 CHECK_EVERY = 1.0
 """Seconds between two looks at whether a grader is blocked."""
+
+ALONE = 4
+"""The most processes in which calls are asked again alone, at the same time."""
+
+SPARE = 2
+"""The most graders that are started in the place of such as are silent and may be blocked."""
 
 State = Literal["loading", "serving", "faulty"]
 
@@ -60,7 +66,7 @@ class HostedBenchmark:
         self._most_graders = graders
         self._graders: list[GraderProcess] = []
         self._starting: asyncio.Task[GraderProcess] | None = None
-        self._alone = asyncio.Lock()
+        self._alone = asyncio.Semaphore(ALONE)
         self._description: Description | None = None
         self._opening: asyncio.Task[None] | None = None
         self._checking: asyncio.Task[None] | None = None
@@ -118,7 +124,8 @@ class HostedBenchmark:
         Raises :class:`~benchhost.errors.Unavailable` when it is faulty.
         """
         if self._description is None:
-            await self.loaded()
+            with self.in_use():
+                await self.loaded()
             if self.fault is not None:
                 raise unavailable(self.fault)
         assert self._description is not None
@@ -156,13 +163,20 @@ class HostedBenchmark:
         :class:`Declined` when the author's hook said itself that there is no verdict, and
         :class:`~benchhost.errors.GradingFailed` for everything that is our failure.
         """
-        with self._at_work():
-            future = await self._ask(operation, dataset, task, body, tell)
-            return await self._settle(future, operation, dataset, task, body, tell)
+        with self.in_use():
+            try:
+                outcome = await (await self._ask(operation, dataset, task, body, tell))
+            except Lost as lost:
+                if lost.alone:
+                    raise self._blame(lost, operation) from None
+                outcome = await self._call_alone(operation, dataset, task, body, tell)
+        if isinstance(outcome, Answer):
+            return outcome
+        raise _error(outcome)
 
     async def call_each(
         self, operation: str, dataset: str, items: Iterable[tuple[KeyT, str, bytes]], allowed: Allowance
-    ) -> AsyncIterator[list[tuple[KeyT, Answer | Exception]]]:
+    ) -> AsyncGenerator[list[tuple[KeyT, Answer | Exception]], None]:
         """Have an operation done on many tasks, given as ``(key, task, body)``; yield what is ready, by its key.
 
         ``allowed`` is asked before each call is begun, and given back after. What :meth:`call` would
@@ -176,7 +190,7 @@ class HostedBenchmark:
             ready.append(future)
             news.set()
 
-        with self._at_work():
+        with self.in_use():
             queue = iter(items)
             item = next(queue, None)
             try:
@@ -189,26 +203,40 @@ class HostedBenchmark:
                     await news.wait()
                     news.clear()
                     settled: list[tuple[KeyT, Answer | Exception]] = []
-                    for future in ready:
+                    while ready:
+                        future = ready.pop()
                         key, task, body = waiting.pop(future)
-                        try:
-                            answer: Answer | Exception = await self._settle(future, operation, dataset, task, body)
-                        except Exception as error:  # each to be recorded as the outcome of its own task
-                            answer = error
-                        allowed.give_back()
-                        settled.append((key, answer))
-                    ready.clear()
-                    yield settled
+                        lost = future.exception()
+                        if isinstance(lost, Lost) and not lost.alone:  # the others need not wait for this one
+                            again = asyncio.ensure_future(self._call_alone(operation, dataset, task, body))
+                            waiting[again] = (key, task, body)
+                            again.add_done_callback(done)
+                        else:
+                            allowed.give_back()
+                            settled.append((key, self._outcome(future, operation)))
+                    if settled:
+                        yield settled
             finally:
-                for _ in waiting:
+                for future in waiting:
+                    future.cancel()
                     allowed.give_back()
+
+    def _outcome(self, future: asyncio.Future[Outcome], operation: str) -> Answer | Exception:
+        try:
+            outcome = future.result()
+        except Lost as lost:
+            return self._blame(lost, operation)
+        except Exception as error:  # each to be recorded as the outcome of its own task
+            return error
+        return outcome if isinstance(outcome, Answer) else _error(outcome)
 
     def _deadline(self) -> float:
         assert self._description is not None
         return self._description.evaluation_timeout
 
     @contextlib.contextmanager
-    def _at_work(self) -> Iterator[None]:
+    def in_use(self) -> Iterator[None]:
+        """Keep the graders until the end of the ``with`` statement, also when the plugin is replaced meanwhile."""
         self._calls += 1
         self._drained.clear()
         try:
@@ -229,31 +257,12 @@ class HostedBenchmark:
             return future
         return grader.call(operation, dataset, task, body, self._deadline(), tell)
 
-    async def _settle(
-        self,
-        future: asyncio.Future[Outcome],
-        operation: str,
-        dataset: str,
-        task: str,
-        body: bytes,
-        tell: Tell | None = None,
-    ) -> Answer:
-        try:
-            outcome = await future
-        except Lost as lost:
-            if lost.alone:
-                raise self._blame(lost, operation) from None
-            outcome = await self._call_alone(operation, dataset, task, body, tell)
-        if isinstance(outcome, Answer):
-            return outcome
-        raise _error(outcome)
-
     async def drain(self, timeout: float) -> None:
-        """Wait until every call is answered, at most ``timeout`` seconds."""
-        try:
-            await asyncio.wait_for(self._drained.wait(), timeout)
-        except TimeoutError:
-            return
+        """Wait until nobody uses it, at most ``timeout`` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._calls:  # one may have begun between the end of the last one and now
+                    await self._drained.wait()
 
     def close(self) -> None:
         """Stop loading and end the graders."""
@@ -270,7 +279,7 @@ class HostedBenchmark:
         except PluginFault as fault:
             self.fault = Fault(self.entry, fault.reason, str(fault))
             return
-        except GradingFailed as failure:
+        except Exception as failure:  # nothing may leave those who ask for it waiting for ever
             self.fault = Fault(self.entry, "load-died", str(failure))
             return
         self._graders.append(grader)
@@ -285,17 +294,23 @@ class HostedBenchmark:
     def _free_grader(self) -> GraderProcess | None:
         self._graders = [grader for grader in self._graders if not grader.retired or grader.outstanding]
         usable = [grader for grader in self._graders if not grader.retired]
-        if not usable:
+        if (heard := [grader for grader in usable if not grader.silent]) or len(usable) >= self._most_graders + SPARE:
+            usable = heard or usable
+        else:
             return None
         best = min(usable, key=lambda grader: grader.outstanding) if len(usable) > 1 else usable[0]
-        if best.outstanding and len(usable) < self._most_graders and self._starting is None:
-            self._starting = asyncio.create_task(self._another())
+        if best.outstanding and len(usable) < self._most_graders:
+            self._begin_another()
         return best
 
     async def _start(self) -> GraderProcess:
+        return await asyncio.shield(self._begin_another())
+
+    def _begin_another(self) -> asyncio.Task[GraderProcess]:
         if self._starting is None:
             self._starting = asyncio.create_task(self._another())
-        return await asyncio.shield(self._starting)
+            self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())  # if nobody waits
+        return self._starting
 
     async def _another(self) -> GraderProcess:
         try:
@@ -309,7 +324,9 @@ class HostedBenchmark:
         finally:
             self._starting = None
 
-    async def _call_alone(self, operation: str, dataset: str, task: str, body: bytes, tell: Tell | None) -> Outcome:
+    async def _call_alone(
+        self, operation: str, dataset: str, task: str, body: bytes, tell: Tell | None = None
+    ) -> Outcome:
         async with self._alone:
             grader = GraderProcess(self._mother, self.entry, self._settings)
             try:

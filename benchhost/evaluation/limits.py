@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import math
 from collections import deque
 from pathlib import Path
 
@@ -30,12 +32,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate:
-    """Lets evaluations of one benchmark (and one tenant) run, in the order in which they came."""
+    """Lets evaluations of one benchmark run, in the order in which they came; at most ``most`` at once.
 
-    def __init__(self, name: str, limits: Limits, most: int) -> None:
+    The gate of a ``tenant`` stands ``before`` that of the benchmark: what has passed the one waits at
+    the other.
+    """
+
+    def __init__(
+        self, name: str, limits: Limits, most: int, *, tenant: str = "", before: Gate | None = None
+    ) -> None:
         self._name = name
         self._most = most
-        self._queued_most = max(1, limits.queued // limits.workers)
+        self._before = before
+        self._queued_most = math.ceil(limits.queued / limits.workers)
         self._running = 0
         self._entered = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -43,7 +52,8 @@ class Gate:
         self._seconds = 0.1  # that one evaluation takes: a moving average, to say honestly when to come back
         self._slots: Slots | None = None
         if limits.workers > 1 and limits.folder is not None:
-            self._slots = Slots(limits.folder / f"{name}.slots", most)
+            whose = "" if before is None else f"@{hashlib.sha256(tenant.encode()).hexdigest()[:32]}"
+            self._slots = Slots(limits.folder / f"{name}{whose}.slots", most)
 
     def enter(self, number: int) -> None:
         """Count evaluations as begun: those that do not run yet are queued.
@@ -59,23 +69,57 @@ class Gate:
             raise Busy(
                 f"The benchmark {self._name} has {self._entered} evaluations running or waiting; retry later.", seconds
             )
+        if self._before is not None:
+            self._before.enter(number)
         self._entered += number
 
     def leave(self, number: int) -> None:
         """Count evaluations as over."""
         self._entered -= number
+        if self._before is not None:
+            self._before.leave(number)
 
     def take(self) -> bool:
         """Let one run, if it may run at once."""
+        if not self._take():
+            return False
+        if self._before is not None and not self._before.take():
+            self._give_back()
+            return False
+        return True
+
+    async def wait(self) -> bool:
+        """Wait until one may run, and let it."""
+        await self._wait()
+        if self._before is not None:
+            try:
+                await self._before.wait()
+            except BaseException:
+                self._give_back()
+                raise
+        return True
+
+    def took(self, seconds: float) -> None:
+        """Learn how long an evaluation took."""
+        self._seconds += 0.1 * (seconds - self._seconds)
+        if self._before is not None:
+            self._before.took(seconds)
+
+    def give_back(self) -> None:
+        """Count one as no longer running."""
+        if self._before is not None:
+            self._before.give_back()
+        self._give_back()
+
+    def _take(self) -> bool:
         if self._waiters or self._running >= self._most or (self._slots is not None and not self._slots.take()):
             return False
         self._running += 1
         return True
 
-    async def wait(self) -> bool:
-        """Wait until one may run, and let it."""
-        if self.take():
-            return True
+    async def _wait(self) -> None:
+        if self._take():
+            return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._poll_later()
@@ -83,18 +127,12 @@ class Gate:
             await waiter
         except BaseException:
             if waiter.done() and not waiter.cancelled():
-                self.give_back()
-            else:
+                self._give_back()
+            elif waiter in self._waiters:  # else it was found cancelled, and left out, before this was run
                 self._waiters.remove(waiter)
             raise
-        return True
 
-    def took(self, seconds: float) -> None:
-        """Learn how long an evaluation took."""
-        self._seconds += 0.1 * (seconds - self._seconds)
-
-    def give_back(self) -> None:
-        """Count one as no longer running."""
+    def _give_back(self) -> None:
         self._running -= 1
         if self._slots is not None:
             self._slots.give_back()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,57 +33,98 @@ from benchhost.registry import Description
 GRACE = 5.0
 """Seconds that a grader may be silent beyond the deadline of its calls before it is ended."""
 
+SILENCE = 2.0
+"""Seconds after which a grader that works and says nothing is given no more calls if another one can be had."""
+
 Outcome = Answer | Refused | Failed
 Tell = Callable[[str], None]
 
 
 class Zygote:
-    """The process that forks graders. It is started by :meth:`open` and ends with :meth:`close`."""
+    """The process that forks graders. It is started by :meth:`open` and ends with :meth:`close`.
+
+    When it ends although it should not, and its graders with it, the next :meth:`spawn` starts another.
+    """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asking = asyncio.Lock()
+        self._closed = False
 
     async def open(self) -> None:
         """Start it and learn which plugins are installed.
 
         Raises :class:`~benchhost.errors.GraderDied` when it cannot be started.
         """
-        self._process, self._socket = zygote.start()
-        self._socket.setblocking(False)
-        self._replies: asyncio.Queue[bytes] = asyncio.Queue()
-        self._asking = asyncio.Lock()
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._socket.fileno(), self._read)
-        self.entries = msgspec.msgpack.decode(await self._reply(), type=zygote.Installed).entries
+        self.entries = await self._begin()
 
     async def spawn(self, entry: Entry, settings: Mapping[str, Any]) -> tuple[int, socket.socket]:
-        """Fork a grader for a plugin; return its process id and the socket to talk to it."""
-        ours, theirs = socket.socketpair()
-        request = msgspec.msgpack.encode(zygote.Spawn(entry, dict(settings)), enc_hook=str)
-        async with self._asking:
-            with theirs:
-                socket.send_fds(self._socket, [request], [theirs.fileno()])
-            try:
-                return msgspec.msgpack.decode(await self._reply(), type=int), ours
-            except BaseException:
-                ours.close()
-                raise
+        """Fork a grader for a plugin; return its process id and the socket to talk to it.
+
+        Raises :class:`~benchhost.errors.GraderDied`.
+        """
+        # Whoever waits may be cancelled; the reply must be read all the same, since the next one is not for us.
+        spawning = asyncio.ensure_future(self._spawn(entry, settings))
+        try:
+            return await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            spawning.add_done_callback(_hang_up)
+            raise
 
     def kill(self, pid: int) -> None:
-        """End a grader at once."""
+        """End a grader at once, and everything that it has started."""
         with contextlib.suppress(OSError):  # then the zygote is gone, and every grader with it
             self._socket.send(msgspec.msgpack.encode(zygote.Kill(pid)))
 
     async def close(self) -> None:
         """Hang up, which ends every grader that was forked."""
-        self._loop.remove_reader(self._socket.fileno())
-        self._socket.close()
-        await self._loop.run_in_executor(None, self._process.wait)
+        self._closed = True
+        async with self._asking:
+            await self._end()
+
+    async def _begin(self) -> list[Entry]:
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._process, self._socket = zygote.start()
+        except OSError as error:
+            raise GraderDied(f"the process that starts graders could not be started: {error}") from error
+        self._socket.setblocking(False)
+        self._ended = False
+        self._replies: asyncio.Queue[bytes] = asyncio.Queue()
+        self._loop.add_reader(self._socket.fileno(), self._read)
+        return msgspec.msgpack.decode(await self._reply(), type=zygote.Installed).entries
+
+    async def _end(self) -> None:
+        if self._process is not None:
+            process, self._process = self._process, None
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            await self._loop.run_in_executor(None, process.wait)
+
+    async def _spawn(self, entry: Entry, settings: Mapping[str, Any]) -> tuple[int, socket.socket]:
+        request = msgspec.msgpack.encode(zygote.Spawn(entry, dict(settings)), enc_hook=str)
+        async with self._asking:
+            if self._closed:
+                raise GraderDied(f"{entry.name} is no longer served, so no grader of it is started")
+            if self._process is None or self._ended:
+                await self._end()
+                await self._begin()
+            ours, theirs = socket.socketpair()
+            try:
+                with theirs:
+                    socket.send_fds(self._socket, [request], [theirs.fileno()])
+                return msgspec.msgpack.decode(await self._reply(), type=int), ours
+            except OSError as error:
+                ours.close()
+                raise GraderDied(f"the process that starts graders cannot be reached: {error}") from error
+            except BaseException:
+                ours.close()
+                raise
 
     async def _reply(self) -> bytes:
         reply = await self._replies.get()
         if not reply:
-            self._replies.put_nowait(b"")
             raise GraderDied("the process that starts graders has ended")
         return reply
 
@@ -94,8 +136,15 @@ class Zygote:
         except OSError:
             reply = b""
         if not reply:
+            self._ended = True
             self._loop.remove_reader(self._socket.fileno())
         self._replies.put_nowait(reply)
+
+
+def _hang_up(spawning: asyncio.Future[tuple[int, socket.socket]]) -> None:
+    """Let a grader go that nobody waits for any more."""
+    if not spawning.cancelled() and spawning.exception() is None:
+        spawning.result()[1].close()
 
 
 class _Pending:
@@ -120,36 +169,48 @@ class GraderProcess:
         self._entry = entry
         self._settings = settings
         self._pid: int | None = None
+        self._frames: Frames[FromGrader] | None = None
         self._outstanding: dict[int, _Pending] = {}
         self._heard = time.monotonic()
         self._blocked = False
+        self._given = 0
         self.retired = False
 
     async def open(self, timeout: float) -> Description:
         """Fork the process and wait until it has loaded the plugin, at most ``timeout`` seconds.
 
-        Raises :class:`~benchhost.errors.PluginFault`.
+        Raises :class:`~benchhost.errors.PluginFault`, and :class:`~benchhost.errors.GraderDied` when
+        there is nothing to fork it from. The process is ended then.
         """
         loop = asyncio.get_running_loop()
         self._loading: asyncio.Future[Loaded | Faulty | None] = loop.create_future()
         self._pid, connection = await self._mother.spawn(self._entry, self._settings)
-        self._frames: Frames[FromGrader] = Frames(list[FromGrader], self._take, self._lost)
-        await loop.create_unix_connection(lambda: self._frames, sock=connection)
+        frames: Frames[FromGrader] = Frames(list[FromGrader], self._take, self._lost)
+        self._frames = frames
         try:
+            await loop.create_unix_connection(lambda: frames, sock=connection)
             loaded = await asyncio.wait_for(self._loading, timeout)
+            if loaded is None:
+                raise PluginFault("load-died", f"the process of {self._entry} ended while it was loading")
+            if isinstance(loaded, Faulty):
+                raise PluginFault(loaded.reason, loaded.cause)
         except TimeoutError:
             self.kill()
             raise PluginFault("load-timeout", f"{self._entry} did not finish loading within {timeout:g} s") from None
-        if loaded is None:
-            raise PluginFault("load-died", f"the process of {self._entry} ended while it was loading")
-        if isinstance(loaded, Faulty):
-            raise PluginFault(loaded.reason, loaded.cause)
+        except BaseException:
+            self.kill()
+            raise
         return loaded.description
 
     @property
     def outstanding(self) -> int:
         """The number of calls that wait for their answer."""
         return len(self._outstanding)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was heard of it for long although it works: a hook may hold the interpreter's lock."""
+        return bool(self._outstanding) and time.monotonic() - self._heard > SILENCE
 
     def call(
         self, operation: str, dataset: str, task: str, body: bytes, deadline: float, tell: Tell | None = None
@@ -158,8 +219,12 @@ class GraderProcess:
         number = next(self._numbers)
         call = Call(number, operation, dataset, task, body, deadline)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        if self._frames is None:  # it has ended since it was chosen
+            future.set_exception(Lost(alone=False, blocked=False))
+            return future
         if not self._outstanding:
             self._heard = time.monotonic()
+        self._given += 1
         self._outstanding[number] = _Pending(call, future, tell)
         self._frames.send(call)
         return future
@@ -184,30 +249,35 @@ class GraderProcess:
         self.retired = True
         if self._pid is not None:
             self._mother.kill(self._pid)
+        if self._frames is not None:
+            self._frames.abort()  # for whatever else holds the other end of it may outlive the process
 
     def _take(self, messages: list[FromGrader]) -> None:
         self._heard = time.monotonic()
         for message in messages:
             if isinstance(message, (Answer, Refused, Failed)):
-                pending = self._outstanding.pop(message.number)
+                pending = self._outstanding.pop(message.number, None)
                 if isinstance(message, Failed) and message.stuck:
                     self.retired = True  # a hook that cannot be stopped is left behind in it
-                if not pending.future.done():
+                if pending is not None and not pending.future.done():
                     pending.future.set_result(message)
             elif isinstance(message, Note):
-                if (tell := self._outstanding[message.number].tell) is not None:
-                    tell(message.text)
+                pending = self._outstanding.get(message.number)
+                if pending is not None and pending.tell is not None:
+                    pending.tell(message.text)
             elif not isinstance(message, Alive) and not self._loading.done():
                 self._loading.set_result(message)
         if self.retired and not self._outstanding:
             self.kill()
 
     def _lost(self) -> None:
-        self._pid = None
+        if self._pid is not None:
+            self._mother.kill(self._pid)  # a hook may have closed the connection, and the process still run
+        self._pid = self._frames = None
         self.retired = True
         if not self._loading.done():
             self._loading.set_result(None)
-        lost = Lost(alone=len(self._outstanding) == 1, blocked=self._blocked)
+        lost = Lost(alone=self._given == 1, blocked=self._blocked)
         for pending in self._outstanding.values():
             if not pending.future.done():
                 pending.future.set_exception(lost)
@@ -217,8 +287,9 @@ class GraderProcess:
 class Lost(Exception):
     """The grader ended before it answered.
 
-    ``alone`` says that no other call can have been the cause; ``blocked`` that the host ended it, since
-    it had been silent for longer than its calls may take.
+    ``alone`` says that it was given no other call, so that none other can have been the cause, nor
+    anything that another has left behind; ``blocked`` that the host ended it, since it had been silent
+    for longer than its calls may take.
     """
 
     def __init__(self, *, alone: bool, blocked: bool) -> None:

@@ -16,6 +16,9 @@ from benchhost.registry import Fault, sort_out
 
 _log = get_logger()
 
+LINGER = 0.5
+"""Seconds that replaced plugins are kept before it is asked whether anybody still uses them."""
+
 
 class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     """How benchmarks are hosted.
@@ -25,7 +28,7 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     the most grader processes that a benchmark may have.
     """
 
-    settings_of: Callable[[str], Mapping[str, Any]] = lambda name: {}
+    settings_of: Callable[[str], Mapping[str, Any]] = lambda _: {}
     only: Collection[str] = ()
     load_timeout: float = 60.0
     drain_timeout: float = 300.0
@@ -105,10 +108,15 @@ class Roster:
                 raise
             await fresh.loaded()
             old, self._installation = self._installation, fresh
-        leaving = asyncio.create_task(old.close(self._hosting.drain_timeout))
+        leaving = asyncio.create_task(self._let_go(old))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
         _log.info("plugins reloaded", benchmarks=sorted(fresh.benchmarks), faults=len(self.faults()))
+
+    async def _let_go(self, old: _Installation) -> None:
+        # A request that has already found its benchmark may be a few turns of the event loop from using it.
+        await asyncio.sleep(LINGER)
+        await old.close(self._hosting.drain_timeout)
 
     def __iter__(self) -> Iterator[HostedBenchmark]:
         return iter(self._installation.benchmarks.values())

@@ -3,7 +3,8 @@
 Starting an interpreter costs a tenth of a second, and forking a large process copies its page
 tables; a fork of this process costs a few milliseconds and shares what it has imported. It is a fresh
 interpreter each time it is started, so it sees the plugins that are installed now, and their newest
-code. It does nothing but fork, reap and, when the host hangs up, end everything that it forked.
+code. It does nothing but fork, reap and, when the host hangs up, end everything that it forked, and
+everything that was started by what it forked.
 
 The host sends msgpack requests as datagrams: :class:`Spawn`, with one end of a socket pair attached,
 and :class:`Kill`. The first datagram that comes back holds the installed plugins.
@@ -18,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 import msgspec
@@ -52,7 +54,8 @@ def start() -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchhost.evaluation.zygote", str(theirs.fileno())],
+            # Unbuffered, since a grader ends without a farewell, and what an author printed is to be seen.
+            [sys.executable, "-u", "-m", "benchhost.evaluation.zygote", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),  # what an author prints must not mix with what a command prints
@@ -64,10 +67,13 @@ def main(host: socket.socket) -> None:
     """Serve the host until it hangs up."""
     # Imported here so that every child shares them, but not by whoever only wants to start a zygote.
     from benchhost.evaluation import grader
+    from benchhost.evaluation.lifeline import end_with_parent
 
-    # A terminal's Ctrl-C goes to the whole group; the host decides when its graders end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # A terminal's Ctrl-C goes to the whole group, and so does the SIGTERM of some service managers; the
+    # host decides when its graders end. A handler that does nothing, unlike SIG_IGN, is not passed on to
+    # the programs that an author's hook may start.
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, _ignore)
     woken, waker = socket.socketpair()
     for end in (woken, waker):
         end.setblocking(False)
@@ -77,6 +83,7 @@ def main(host: socket.socket) -> None:
     host.send(msgspec.msgpack.encode(Installed(entries())))
     requests = msgspec.msgpack.Decoder(Spawn | Kill)
     children: set[int] = set()
+    me = os.getpid()
     try:
         while True:
             ready, _, _ = select.select([host, woken], [], [])
@@ -92,24 +99,30 @@ def main(host: socket.socket) -> None:
             request = requests.decode(data)
             if isinstance(request, Kill):
                 if request.pid in children:
-                    os.kill(request.pid, signal.SIGKILL)
+                    _kill_group(request.pid)
                 continue
             pid = os.fork()
             if pid == 0:
-                for end in (host, woken, waker):
-                    end.close()
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 try:
+                    os.setpgid(0, 0)
+                    end_with_parent(me)
+                    for end in (host, woken, waker):
+                        end.close()
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     grader.main(socket.socket(fileno=handles[0]), request.entry, request.settings)
+                except BaseException:
+                    traceback.print_exc()
                 finally:
                     os._exit(1)  # whatever happens, a child must not end its siblings, as the lines below do
+            with contextlib.suppress(OSError):  # the child was faster, and may be gone by now
+                os.setpgid(pid, pid)  # each grader leads a group, so that what a hook has started ends with it
             children.add(pid)
             os.close(handles[0])
             host.send(msgspec.msgpack.encode(pid))
     finally:
         for child in children:
-            os.kill(child, signal.SIGKILL)
+            _kill_group(child)
         _reap(children, wait=True)
 
 
@@ -118,6 +131,16 @@ def _reap(children: set[int], *, wait: bool = False) -> None:
         pid, _ = os.waitpid(child, 0 if wait else os.WNOHANG)
         if pid:
             children.discard(child)
+            _kill_group(child)  # what it has left behind
+
+
+def _kill_group(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+
+
+def _ignore(*_: object) -> None:
+    """Do nothing about a signal."""
 
 
 if __name__ == "__main__":

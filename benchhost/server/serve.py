@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 from pathlib import Path
@@ -15,12 +16,15 @@ from litestar.types import Receive, Scope, Send
 
 from benchhost import log
 from benchhost.errors import UsageError
+from benchhost.evaluation.lifeline import end_with_parent
 from benchhost.evaluation.roster import Roster
 from benchhost.server.app import App
 from benchhost.server.host import PID_FILE, Host, hosting
 from benchhost.settings import Settings
 
 _log = log.get_logger()
+
+LOCK_FILE = "lock"
 
 BACKLOG = 4096
 """Connections that may wait to be accepted."""
@@ -44,22 +48,28 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self._host = Host(settings)
         self._app = App(self._host)
-        self._reloading: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection; the first one is that of the server's own life."""
-        if scope["type"] == "lifespan":  # type: ignore[comparison-overlap]  # Litestar's type leaves it out
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
-        await self._app(scope, receive, send)
-
-    def _reload(self) -> None:
-        self._reloading = asyncio.create_task(self._try_to_reload())
-
-    async def _try_to_reload(self) -> None:
+        if scope["type"] != "lifespan":  # type: ignore[comparison-overlap]  # Litestar's type leaves it out
+            await self._app(scope, receive, send)
+            return
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._wanted.set)
+        reloading = asyncio.create_task(self._reload_when_wanted())
         try:
-            await self._host.roster.reload()
-        except Exception:
-            _log.exception("the plugins could not be reloaded; the old ones are still served")
+            await self._app(scope, receive, send)
+        finally:
+            reloading.cancel()
+
+    async def _reload_when_wanted(self) -> None:
+        while True:
+            await self._wanted.wait()  # also of several signals while it reloads, only one more reload comes
+            self._wanted.clear()
+            try:
+                await self._host.roster.reload()
+            except Exception:
+                _log.exception("the plugins could not be reloaded; the old ones are still served")
 
 
 def serve(settings: Settings) -> None:
@@ -71,8 +81,8 @@ def serve(settings: Settings) -> None:
     log.configure(settings.log_level, settings.log_format)
     log.register_secret(settings.api_key)
     settings.state.mkdir(parents=True, exist_ok=True)
-    if settings.strict:
-        asyncio.run(_must_all_load(settings))
+    lock = _lock(settings.state)
+    asyncio.run(_look_at_plugins(settings))
     if settings.api_key is None:
         _log.warning(
             "no API key is set: everybody who can reach this server may submit to every benchmark and read "
@@ -91,9 +101,18 @@ def serve(settings: Settings) -> None:
         log_dictconfig=log.GRANIAN,
         respawn_failed_workers=True,
         workers_kill_timeout=max(1, round(settings.drain_timeout)),
-        pid_file=_pid_file(settings.state),
+        pid_file=settings.state / PID_FILE,
     )
-    server.serve(target_loader=lambda _: Worker(settings))
+    me = os.getpid()
+
+    def load(_: str) -> Worker:
+        end_with_parent(me, signal.SIGTERM)  # a worker whose server was killed would keep the port and the state
+        return Worker(settings)
+
+    try:
+        server.serve(target_loader=load)
+    finally:
+        os.close(lock)
 
 
 def running_pid(state: Path) -> int:
@@ -103,28 +122,51 @@ def running_pid(state: Path) -> int:
     """
     path = state / PID_FILE
     try:
-        pid = int(path.read_text())
-        os.kill(pid, 0)
-    except (FileNotFoundError, ValueError, ProcessLookupError):
-        raise UsageError(f"no server is running with the state folder {state} (looked at {path})") from None
+        os.close(_lock(state))
+    except FileNotFoundError:
+        pid = None
+    except UsageError:
+        pid = _pid(path)
+    else:
+        pid = None  # the file was left behind by a server that was killed
+    if pid is None:
+        raise UsageError(f"no server is running with the state folder {state} (looked at {path})")
     return pid
 
 
-def _pid_file(state: Path) -> Path:
-    path = state / PID_FILE
+def _pid(path: Path) -> int | None:
     try:
-        pid = running_pid(state)
-    except UsageError:
-        path.unlink(missing_ok=True)  # left behind by a server that was killed
-        return path
-    raise UsageError(f"a server with the process id {pid} uses the state folder {state}; choose another with --state")
+        return int(path.read_text())
+    except (FileNotFoundError, ValueError):  # the server is about to write it, or to end
+        return None
 
 
-async def _must_all_load(settings: Settings) -> None:
+def _lock(state: Path) -> int:
+    """Take the lock that a server and its workers hold; the kernel lets it go when they end, whatever ended them.
+
+    A pid file alone cannot tell: the number in it may by now be that of another process.
+    """
+    file = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        pid = _pid(state / PID_FILE)
+        which = "a server" if pid is None else f"a server with the process id {pid}"
+        raise UsageError(f"{which} uses the state folder {state}; stop it, or choose another with --state") from None
+    (state / PID_FILE).unlink(missing_ok=True)  # left behind by a server that was killed
+    return file
+
+
+async def _look_at_plugins(settings: Settings) -> None:
+    """Make sure that those to be served are installed and, when the settings are strict, that none is faulty."""
+    if settings.only is None and not settings.strict:
+        return
     roster = Roster(hosting(settings))
     try:
         await roster.open()
-        await roster.loaded()
-        roster.check()
+        if settings.strict:
+            await roster.loaded()
+            roster.check()
     finally:
         await roster.close()
