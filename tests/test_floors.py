@@ -23,6 +23,7 @@ HIDDEN_ON_PURPOSE = {
     # (module, what it imports inside a function): why
     ("benchhost.cli.*", "benchhost.*"): "start-up: `benchhost --help` loads no part of the host",
     ("benchhost.evaluation.zygote", "benchhost.evaluation.grader"): "start-up: only a zygote itself needs a grader",
+    ("benchhost.models.any_llm", "any_llm"): "optional: benchhost[models] brings it",
     ("benchhost.models.transport", "aiohttp"): "start-up: only a model behind HTTP needs it, and it takes 0.2 s",
     ("benchhost.models.transport", "yarl"): "comes with aiohttp",
 }
