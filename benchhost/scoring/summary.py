@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from benchhost.contract import FinalScore, Result
 from benchhost.scoring.estimators import Interval, student_t_interval, wilson_interval
+
+
+BLOCK = 1024
+"""How many results are looked at together."""
 
 
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
@@ -48,19 +53,17 @@ def summarise(results: Mapping[str, Result | None] | Iterable[Result | None], le
     given = judged = passed = 0
     scores = _Running("score")
     metrics: dict[str, _Running] = {}
-    for result in results.values() if isinstance(results, Mapping) else results:
-        given += 1
-        if result is None:
-            continue
-        scores.add(result.score)
-        if result.passed is not None:
-            judged += 1
-            passed += result.passed
-        for name, value in result.metrics.items():
-            if name not in metrics:
-                metrics[name] = _Running(f"metric {name!r}")
-            metrics[name].add(value)
-    scores.settle()
+    every = iter(results.values() if isinstance(results, Mapping) else results)
+    while block := list(itertools.islice(every, BLOCK)):
+        given += len(block)
+        scored = [result for result in block if result is not None]
+        scores.take([result.score for result in scored])
+        verdicts = [result.passed for result in scored if result.passed is not None]
+        judged += len(verdicts)
+        passed += sum(verdicts)
+        for measured in [result.metrics for result in scored if result.metrics]:
+            for name, value in measured.items():
+                metrics.setdefault(name, _Running(f"metric {name!r}")).add(value)
     mean = scores.mean()
     error = scores.standard_error()
     return Summary(
@@ -106,7 +109,6 @@ class _Running:
     Formulae and a Pairwise Algorithm for Computing Sample Variances* (1979).
     """
 
-    BLOCK = 4096
     # Taken up scaled by a power of two, which is exact, 2**32 of the largest floats still have a finite sum.
     SCALE = 2.0**-32
 
@@ -116,22 +118,22 @@ class _Running:
         self.binary = True
         self._total = 0.0
         self._squares = 0.0
-        self._block: list[float] = []
+        self._waiting: list[float] = []
 
     def add(self, value: float) -> None:
-        self._block.append(value)
-        if len(self._block) == self.BLOCK:
-            self.settle()
+        """Take up a number, when enough others wait with it."""
+        self._waiting.append(value)
+        if len(self._waiting) == BLOCK:
+            self._settle()
 
-    def settle(self) -> None:
-        """Take up the numbers that still wait in the block."""
-        if not self._block:
+    def take(self, values: Sequence[float]) -> None:
+        """Take up a block of numbers."""
+        if not values:
             return
-        if not all(map(math.isfinite, self._block)):
+        if not all(map(math.isfinite, values)):
             raise ValueError(f"a {self.what} among the results is not a finite number; such a result has no summary")
-        self.binary = self.binary and set(self._block) <= {0.0, 1.0}
-        block = [value * self.SCALE for value in self._block]
-        self._block.clear()
+        self.binary = self.binary and set(values) <= {0.0, 1.0}
+        block = [value * self.SCALE for value in values]
         count, total = len(block), math.fsum(block)
         centre = total / count
         squares = sum((value - centre) * (value - centre) for value in block)
@@ -142,9 +144,14 @@ class _Running:
         self._total = math.fsum((self._total, total))
         self._squares += squares
 
+    def _settle(self) -> None:
+        """Take up the numbers that still wait."""
+        waiting, self._waiting = self._waiting, []
+        self.take(waiting)
+
     def mean(self, count: int | None = None) -> float | None:
         """The mean, as if there were ``count`` numbers and the further ones were 0."""
-        self.settle()
+        self._settle()
         count = self.count if count is None else count
         if not self.count or not count:
             return None if not count else 0.0
@@ -153,7 +160,7 @@ class _Running:
 
     def standard_error(self) -> float | None:
         """The standard error of the mean; ``None`` for fewer than two numbers, or when a float cannot hold it."""
-        self.settle()
+        self._settle()
         if self.count < 2:
             return None
         error = math.sqrt(self._squares / (self.count - 1) / self.count) / self.SCALE
