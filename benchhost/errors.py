@@ -14,6 +14,7 @@
     │   ├── UnknownDataset     the benchmark has no such dataset
     │   ├── UnknownTask        the dataset has no such task
     │   ├── UnknownEvaluation  no evaluation of that id
+    │   ├── UnknownRun         no run of that id
     │   ├── NotOffered         the benchmark does not offer this
     │   ├── Unauthorized       the credential is missing or wrong
     │   ├── PayloadRefused     the payload is of a type that the benchmark does not take
@@ -22,6 +23,9 @@
     ├── Busy                   a limit is reached; the caller may come back
     ├── Unavailable            the benchmark is not being served at the moment
     ├── StoreFailed            the store could not read or keep a record
+    ├── RunRefused             a run cannot be carried on like this
+    │   ├── RunDrifted         its configuration is another than the one it began with
+    │   └── RunLocked          another process carries it out at the moment
     ├── ModelError             a model did not answer; ``kind`` is the class of the failure
     │   ├── ModelThrottled     throttled: a rate limit is reached
     │   ├── ModelUnavailable   unavailable: the provider failed, or could not be reached
@@ -146,6 +150,13 @@ class UnknownEvaluation(RequestError):
     title = "Unknown evaluation"
 
 
+class UnknownRun(RequestError):
+    """No run of that id is recorded."""
+
+    slug = "unknown-run"
+    title = "Unknown run"
+
+
 class NotOffered(RequestError):
     """The benchmark's author did not implement what was asked for."""
 
@@ -216,6 +227,34 @@ class StoreFailed(BenchhostError):
 
     slug = "store-failed"
     title = "The store is not available"
+
+
+class RunRefused(BenchhostError):
+    """A run cannot be carried on like this; nothing of it was changed."""
+
+    slug = "run-refused"
+    title = "The run is refused"
+
+
+class RunDrifted(RunRefused):
+    """The configuration differs from the one that the run began with.
+
+    ``differences`` has the recorded and the given value of each field that differs.
+    """
+
+    slug = "run-drifted"
+    title = "The run's configuration has changed"
+
+    def __init__(self, message: str, differences: dict[str, tuple[object, object]]) -> None:
+        super().__init__(message)
+        self.differences = differences
+
+
+class RunLocked(RunRefused):
+    """Another process carries out this run at the moment."""
+
+    slug = "run-locked"
+    title = "The run is under way elsewhere"
 
 
 class ModelError(BenchhostError):

@@ -1,0 +1,1 @@
+"""The run engine: a model attempts the tasks of a benchmark, resumably, metered, comparably."""

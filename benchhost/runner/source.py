@@ -1,0 +1,87 @@
+"""Where a run's tasks come from, and who judges the responses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from benchhost.contract import FinalScore, Result
+from benchhost.contract.runner import EvaluationStatus
+from benchhost.models import Spend
+from benchhost.runner.config import SourceKind
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """A response to be judged."""
+
+    task_id: str
+    response: str
+
+
+class Verdict(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What became of one evaluation. There is a ``result`` if, and only if, the status is ``evaluated``.
+
+    ``kind`` is the class of the error, as a word to count and select by; ``errors`` say it in sentences.
+    ``spend`` is what the judge took, where that is known.
+    """
+
+    status: EvaluationStatus
+    result: Result | None = None
+    kind: str = ""
+    errors: tuple[str, ...] = ()
+    evaluation_id: str | None = None
+    evaluator_version: str | None = None
+    spend: Spend | None = None
+
+
+class Source(Protocol):
+    """The tasks of one dataset, and their judge.
+
+    ``ids`` are in the dataset's order. ``version`` is a label of the dataset's content, and
+    ``evaluator_version`` that of what judges. ``reference`` fetches the gold answer to a task; ``None``
+    where that is out of reach. ``kind`` and ``host`` go into the run's configuration.
+    """
+
+    benchmark: str
+    dataset: str
+    version: str
+    evaluator_version: str
+    kind: SourceKind
+    host: str | None
+    ids: Sequence[str]
+    reference: Callable[[str], Awaitable[str | None]] | None
+
+    def task(self, task_id: str) -> bytes:
+        """Return the public part of a task, as JSON.
+
+        Raises :class:`~benchhost.errors.UnknownTask`.
+        """
+        ...
+
+    def digest(self, task_id: str) -> str:
+        """Return a digest of the task's content, by which it is known whether it changed. It is kept to the store."""
+        ...
+
+    async def prompt(self, task_id: str) -> str:
+        """Return what a model is asked; the question, where the benchmark's own prompt is out of reach.
+
+        Raises :class:`~benchhost.errors.BenchhostError` when it cannot be made.
+        """
+        ...
+
+    def evaluate(self, run: str, submissions: Sequence[Submission]) -> AsyncIterator[Sequence[tuple[int, Verdict]]]:
+        """Judge responses; yield verdicts with their positions, as they come.
+
+        The same response to the same task of one run is judged once. A failure to judge is a verdict,
+        not an exception; one submission's failure is not another's.
+        """
+        ...
+
+    async def score(self, run: str, results: Mapping[str, Result | None]) -> FinalScore | None:
+        """Have the benchmark score results; ``None`` when it leaves that to us (:func:`benchhost.scoring.summarise`).
+
+        Raises :class:`~benchhost.errors.BenchhostError` when it fails.
+        """
+        ...
