@@ -24,8 +24,10 @@ HIDDEN_ON_PURPOSE = {
     ("benchhost.cli.*", "benchhost.*"): "start-up: `benchhost --help` loads no part of the host",
     ("benchhost.evaluation.zygote", "benchhost.evaluation.grader"): "start-up: only a zygote itself needs a grader",
     ("benchhost.models.any_llm", "any_llm"): "optional: benchhost[models] brings it",
+    ("benchhost.evaluation.zygote", "benchhost.evaluation.lifeline"): "start-up: likewise",
     ("benchhost.models.transport", "aiohttp"): "start-up: only a model behind HTTP needs it, and it takes 0.2 s",
     ("benchhost.models.transport", "yarl"): "comes with aiohttp",
+    ("benchhost.scoring.bootstrap", "numpy"): "optional: it draws faster than the standard library",
 }
 
 
