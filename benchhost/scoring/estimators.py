@@ -18,7 +18,7 @@ class Interval(msgspec.Struct, kw_only=True, frozen=True):
     low: float
     high: float
     level: float
-    method: Literal["wilson", "student-t"]
+    method: Literal["wilson", "student-t", "bonett-price", "bootstrap"]
 
 
 def mean(values: Sequence[float]) -> float:
@@ -79,7 +79,7 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interva
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"there is no proportion of {successes} successes in {trials} trials")
-    z = NormalDist().inv_cdf((1.0 + _checked(level)) / 2)
+    z = NormalDist().inv_cdf((1.0 + checked_level(level)) / 2)
     share = successes / trials
     centre = share + z * z / (2 * trials)
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
@@ -97,7 +97,7 @@ def student_t_interval(mean: float, standard_error: float, degrees: int, level: 
 
     Raises ``ValueError`` unless ``degrees >= 1`` and ``0 < level < 1``.
     """
-    half = student_t_quantile((1.0 + _checked(level)) / 2, degrees) * standard_error
+    half = student_t_quantile((1.0 + checked_level(level)) / 2, degrees) * standard_error
     return Interval(low=mean - half, high=mean + half, level=level, method="student-t")
 
 
@@ -119,7 +119,11 @@ def pass_at_k(attempts: int, passed: int, k: int) -> float:
     return 1.0 - math.prod(1.0 - k / n for n in range(attempts - passed + 1, attempts + 1))
 
 
-def _checked(level: float) -> float:
+def checked_level(level: float) -> float:
+    """Return the level of an interval.
+
+    Raises ``ValueError`` unless ``0 < level < 1``.
+    """
     if not 0.0 < level < 1.0:
         raise ValueError(f"the level of an interval lies between 0 and 1, like 0.95; it is {level!r}")
     return level
