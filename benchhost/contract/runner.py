@@ -189,11 +189,11 @@ class Runner(abc.ABC, Generic[TaskT]):
 
     async def open(self) -> None:
         """Prepare for a run; called once, before the first attempt."""
-        return None
+        return
 
     async def close(self) -> None:
         """Clean up after a run; called once, whatever happened."""
-        return None
+        return
 
     def load_tasks(self) -> Iterable[TaskT] | None:
         """Return the tasks, when they are not the benchmark's own. ``None``, as here, leaves them to it."""

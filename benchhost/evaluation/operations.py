@@ -14,13 +14,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from benchhost.contract import Environment, FinalScore, Response, Result, Task
+from benchhost.contract import Benchmark, Environment, FinalScore, Response, Result, Task
 from benchhost.errors import HookReturned, UnknownDataset, UnknownTask
 from benchhost.evaluation.frames import Answer, Call
 from benchhost.registry import LoadedBenchmark
 from benchhost.scoring import final_score, summarise
 from benchhost.tasks import Dataset
-from benchhost.wire.bodies import decode, result_of
 from benchhost.wire.vals import (
     FinalScoreAnswer,
     FinalScoreRequest,
@@ -105,6 +104,39 @@ class EvaluateResponse(Operation):
             ) from error
 
 
+class Prompt(Operation):
+    """Say what a model is asked."""
+
+    hook = "prompt"
+
+    def begin(self) -> Any:
+        return self.ask(self.task())
+
+    def end(self, value: Any) -> Answer:
+        if not isinstance(value, str):
+            raise self.wrong(value, "a str")
+        return Answer(self.number, _encoded(value))
+
+
+class ReferenceResponse(Operation):
+    """Give the response that deserves full marks, or null. No route may answer with it."""
+
+    hook = "reference_response"
+
+    def begin(self) -> Any:
+        return self.ask(self.task())
+
+    def end(self, value: Any) -> Answer:
+        if value is not None and not (isinstance(value, Response) and isinstance(value.text, str)):
+            raise self.wrong(value, "a benchhost.Response or None")
+        return Answer(self.number, b"null" if value is None else _encoded(value.text))
+
+
+def _encoded(text: str) -> bytes:
+    """Encode a text as JSON, with a question mark for each half of a character that UTF-8 cannot say."""
+    return msgspec.json.encode(text.encode("utf-8", "replace").decode())
+
+
 class RetrieveTask(Operation):
     """Say in which sandbox a task is to be attempted."""
 
@@ -144,11 +176,11 @@ class _Scoring(Operation):
     """Score results; the body is that of the HTTP request, since decoding a large one would hold up the host."""
 
     hook = "calculate_final_score"
-    _results: Mapping[str, Result | None]
+    _given: Given
 
     def end(self, value: Any) -> Answer:
         if value is None:
-            value = final_score(summarise(self._results))
+            value = final_score(summarise(self._given.results))
         if not isinstance(value, FinalScore):
             raise self.wrong(value, "a benchhost.FinalScore or None")
         try:
@@ -159,13 +191,16 @@ class _Scoring(Operation):
                 f"{self._loaded.name}: {self.hook} returned a FinalScore that cannot be sent: {error}"
             ) from error
 
-    def _score(self, dataset_name: str | None, given: Mapping[str, Any]) -> Any:
-        dataset = self.dataset(dataset_name)
-        for task_id in given:
-            if task_id not in dataset.tasks:
-                raise UnknownTask(f"Task ID not found: {task_id[:200]}")
-        self._results = {task_id: result_of(value, task_id) for task_id, value in given.items()}
-        return self.ask(self._results, dataset.name)
+    def _score(self, given: Given) -> Any:
+        dataset = self.dataset(given.dataset)
+        if not given.results.keys() <= dataset.tasks.keys():
+            unknown = next(task_id for task_id in given.results if task_id not in dataset.tasks)
+            raise UnknownTask(f"Task ID not found: {unknown[:200]}")
+        self._given = given
+        if type(self._loaded.benchmark).calculate_final_score is Benchmark.calculate_final_score:
+            return None  # nobody needs the results as a hook would be given them
+        results = {task_id: None if result is None else result.whole() for task_id, result in given.results.items()}
+        return self.ask(results, dataset.name)
 
     @abc.abstractmethod
     def _answer(self, score: float, metadata: dict[str, Any]) -> msgspec.Struct: ...
@@ -174,36 +209,27 @@ class _Scoring(Operation):
 class FinalScoreOf(_Scoring):
     """Score bare results: ``POST /final-score/``."""
 
-    _decoder = msgspec.json.Decoder(FinalScoreRequest)
-
     def begin(self) -> Any:
-        request = decode(self._decoder, self._call.body)
-        return self._score(request.dataset, request.evaluation_results)
+        return self._score(of_final_score(self._call.body))
 
     def _answer(self, score: float, metadata: dict[str, Any]) -> FinalScoreAnswer:
-        return FinalScoreAnswer(list(self._results), score, metadata)
+        return FinalScoreAnswer(list(self._given.results), score, metadata)
 
 
 class ScoreOf(_Scoring):
     """Score the verdicts of a run: ``POST /v1/score``. The hook is given the same shape as by the other route."""
 
-    _decoder = msgspec.json.Decoder(ScoreRequest)
-
     def begin(self) -> Any:
-        request = decode(self._decoder, self._call.body)
-        self._run_id = request.run_id
-        given = {
-            task_id: verdict.result if verdict is not None and verdict.status == "evaluated" else None
-            for task_id, verdict in request.evaluation_results.items()
-        }
-        return self._score(request.dataset, given)
+        return self._score(of_score(self._call.body))
 
     def _answer(self, score: float, metadata: dict[str, Any]) -> ScoreAnswer:
-        return ScoreAnswer(self._run_id, list(self._results), score, metadata)
+        return ScoreAnswer(self._given.run_id, list(self._given.results), score, metadata)
 
 
 OPERATIONS: dict[str, type[Operation]] = {
     "evaluate_response": EvaluateResponse,
+    "prompt": Prompt,
+    "reference_response": ReferenceResponse,
     "retrieve_task": RetrieveTask,
     "check_auth": CheckAuth,
     "final_score": FinalScoreOf,

@@ -1,4 +1,4 @@
-"""Keeps evaluations durably: what was asked to be judged, by whom it is judged, and what came of it.
+"""Keeps evaluations and runs durably: what was asked to be judged, by whom it is judged, and what came of it.
 
 :class:`Store` says what a store promises; ``tests/store`` holds the suite that every store passes.
 """
@@ -11,14 +11,19 @@ from benchhost.errors import UsageError
 from benchhost.store.memory import MemoryStore
 from benchhost.store.protocol import Store
 from benchhost.store.records import Claim, Claimed, Evaluation, Finish, Status
+from benchhost.store.run_records import AttemptRecord, AttemptVerdict, RunEvent, RunRecord
 from benchhost.store.sqlite import SQLiteStore
 
 __all__ = [
+    "AttemptRecord",
+    "AttemptVerdict",
     "Claim",
     "Claimed",
     "Evaluation",
     "Finish",
     "MemoryStore",
+    "RunEvent",
+    "RunRecord",
     "SQLiteStore",
     "Status",
     "Store",

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import msgspec
 
 from benchhost.errors import StoreFailed
+from benchhost.store.memory_runs import MemoryRuns
 from benchhost.store.protocol import Store
 from benchhost.store.records import Claim, Claimed, Evaluation, Finish, running
 
 
-class MemoryStore(Store):
-    """Keeps evaluations in this process until it is closed."""
+class MemoryStore(MemoryRuns, Store):
+    """Keeps evaluations and runs in this process until it is closed."""
 
     def __init__(self) -> None:
         self._records: dict[str, Evaluation] | None = None
@@ -22,9 +23,10 @@ class MemoryStore(Store):
         if self._records is not None:
             raise StoreFailed("the store is open already")
         self._records = {}
+        self._runs = {}
 
     async def close(self) -> None:
-        self._records = None
+        self._records = self._runs = None
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         records = self._open_records()

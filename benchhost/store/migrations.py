@@ -46,6 +46,64 @@ MIGRATIONS: Sequence[Migration] = (
         """,
         "CREATE INDEX evaluation_running ON evaluation (owner) WHERE status = 'running'",
     ),
+    # 2: runs. An attempt names its run by number, which is short; generation is the last column, since
+    # what stands behind a large value is slow to reach.
+    (
+        """
+        CREATE TABLE run (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT UNIQUE NOT NULL,
+            tenant TEXT NOT NULL,
+            benchmark TEXT NOT NULL,
+            dataset TEXT NOT NULL,
+            model TEXT NOT NULL,
+            label TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            config BLOB NOT NULL,
+            status TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            updated_at REAL NOT NULL,
+            summary BLOB
+        )
+        """,
+        """
+        CREATE TABLE attempt (
+            run INTEGER NOT NULL,
+            task TEXT NOT NULL,
+            epoch INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            task_digest TEXT NOT NULL,
+            facets BLOB NOT NULL,
+            status TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            message TEXT NOT NULL,
+            retriable INTEGER NOT NULL,
+            response_digest TEXT NOT NULL,
+            spend BLOB NOT NULL,
+            started_at REAL NOT NULL,
+            generated_at REAL NOT NULL,
+            evaluation_status TEXT,
+            evaluator_version TEXT,
+            score REAL,
+            evaluation BLOB,
+            evaluated_at REAL,
+            latest INTEGER NOT NULL,
+            generation BLOB
+        )
+        """,
+        "CREATE UNIQUE INDEX attempt_identity ON attempt (run, task, epoch, number)",
+        "CREATE INDEX attempt_order ON attempt (run)",
+        """
+        CREATE TABLE run_event (
+            run INTEGER NOT NULL,
+            at REAL NOT NULL,
+            kind TEXT NOT NULL,
+            data BLOB NOT NULL
+        )
+        """,
+        "CREATE INDEX run_event_order ON run_event (run)",
+    ),
 )
 
 
