@@ -185,6 +185,7 @@ class HostedBenchmark:
         waiting: dict[asyncio.Future[Outcome], tuple[KeyT, str, bytes]] = {}
         ready: list[asyncio.Future[Outcome]] = []
         news = asyncio.Event()
+        turn: asyncio.Task[bool] | None = None
 
         def done(future: asyncio.Future[Outcome]) -> None:
             ready.append(future)
@@ -195,11 +196,18 @@ class HostedBenchmark:
             item = next(queue, None)
             try:
                 while item is not None or waiting:
-                    while item is not None and (allowed.take() or (not waiting and await allowed.wait())):
+                    while item is not None:
+                        if turn is not None and turn.done():
+                            turn = None
+                        elif turn is not None or not allowed.take():
+                            break
                         future = await self._ask(operation, dataset, item[1], item[2])
                         waiting[future] = item
                         future.add_done_callback(done)
                         item = next(queue, None)
+                    if item is not None and turn is None:
+                        turn = asyncio.create_task(allowed.wait())
+                        turn.add_done_callback(lambda _: news.set())
                     await news.wait()
                     news.clear()
                     settled: list[tuple[KeyT, Answer | Exception]] = []
@@ -217,6 +225,8 @@ class HostedBenchmark:
                     if settled:
                         yield settled
             finally:
+                if turn is not None and not turn.cancel():
+                    allowed.give_back()
                 for future in waiting:
                     future.cancel()
                     allowed.give_back()

@@ -44,6 +44,7 @@ class Gate:
         self._name = name
         self._most = most
         self._before = before
+        self._share = most // limits.workers
         self._queued_most = math.ceil(limits.queued / limits.workers)
         self._running = 0
         self._entered = 0
@@ -112,10 +113,19 @@ class Gate:
         self._give_back()
 
     def _take(self) -> bool:
-        if self._waiters or self._running >= self._most or (self._slots is not None and not self._slots.take()):
+        if self._waiters or self._running >= self._most:
             return False
+        if self._slots is not None:
+            if self._gives_way(self._slots) or not self._slots.take():
+                self._slots.want(True)
+                return False
+            self._slots.want(False)
         self._running += 1
         return True
+
+    def _gives_way(self, slots: Slots) -> bool:
+        """Whether another process waits, and this one has its share: else it would take back what it gives back."""
+        return slots.held >= self._share and slots.others_want()
 
     async def _wait(self) -> None:
         if self._take():
@@ -136,6 +146,9 @@ class Gate:
         self._running -= 1
         if self._slots is not None:
             self._slots.give_back()
+            if self._waiters and self._gives_way(self._slots):
+                self._poll_later()
+                return
         self._admit()
 
     def _admit(self) -> None:
@@ -159,4 +172,6 @@ class Gate:
         self._admit()
         if self._waiters:
             self._poll_later()
+        elif self._slots is not None:
+            self._slots.want(False)
 

@@ -9,7 +9,6 @@ encodes it, raising :class:`~benchhost.errors.HookReturned`.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -22,11 +21,9 @@ from benchhost.scoring import final_score, summarise
 from benchhost.tasks import Dataset
 from benchhost.wire.vals import (
     FinalScoreAnswer,
-    FinalScoreRequest,
     PublicResult,
     RetrievedTask,
     ScoreAnswer,
-    ScoreRequest,
 )
 
 
@@ -199,7 +196,7 @@ class _Scoring(Operation):
         self._given = given
         if type(self._loaded.benchmark).calculate_final_score is Benchmark.calculate_final_score:
             return None  # nobody needs the results as a hook would be given them
-        results = {task_id: None if result is None else result.whole() for task_id, result in given.results.items()}
+        results = {task_id: None if result is None else whole(result) for task_id, result in given.results.items()}
         return self.ask(results, dataset.name)
 
     @abc.abstractmethod

@@ -1,0 +1,296 @@
+"""Limits: never more at once than allowed, none lost, in order; also among several processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchhost.errors import Busy, TooLarge
+from benchhost.evaluation.limits import Gate, Limits
+from benchhost.evaluation.slots import Slots
+
+pytestmark = pytest.mark.anyio
+
+
+class Work:
+    """An evaluation at a gate: queued, running, or over."""
+
+    def __init__(self, gate: Gate, started: list[Work]) -> None:
+        self.may_end = asyncio.Event()
+        self.running = False
+        self.task = asyncio.create_task(self._run(gate, started))
+
+    async def _run(self, gate: Gate, started: list[Work]) -> None:
+        await gate.wait()
+        started.append(self)
+        self.running = True
+        try:
+            await self.may_end.wait()
+        finally:
+            self.running = False
+            gate.give_back()
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("come"), st.just(0)),
+        st.tuples(st.just("take"), st.just(0)),
+        st.tuples(st.sampled_from(["end", "cancel", "cancel and go on", "turn"]), st.integers(0, 30)),
+    ),
+    max_size=60,
+)
+
+
+@given(steps=STEPS, most=st.integers(1, 4), shared=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_a_gate_lets_through_at_most_so_many_in_order_and_loses_none(steps, most, shared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slots") if shared else None
+
+    async def run() -> None:
+        gate = Gate("x", Limits(workers=2 if shared else 1, folder=folder), most)
+        everybody: list[Work] = []
+        started: list[Work] = []
+        taken = 0
+
+        def check() -> None:
+            running = sum(work.running for work in everybody) + taken
+            assert running <= most
+
+        for what, which in steps:
+            alive = [work for work in everybody if not work.task.done()]
+            if what == "come":
+                everybody.append(Work(gate, started))
+            elif what == "take":
+                if gate.take():
+                    taken += 1
+                    check()
+                    if which % 2 == 0:
+                        taken -= 1
+                        gate.give_back()
+            elif alive:
+                work = alive[which % len(alive)]
+                if what == "end":
+                    work.may_end.set()
+                elif what.startswith("cancel"):
+                    work.task.cancel()
+            if what != "cancel and go on":
+                for _ in range(which % 3):
+                    await asyncio.sleep(0)
+            check()
+        for work in everybody:
+            work.may_end.set()
+        await asyncio.wait_for(asyncio.gather(*(work.task for work in everybody), return_exceptions=True), 5)
+        assert [work for work in everybody if work in started] == started  # in the order in which they came
+        cancelled = {work for work in everybody if work.task.cancelled()}
+        assert set(everybody) - cancelled <= set(started)
+        assert (gate._running, len(gate._waiters)) == (taken, 0)
+        if gate._slots is not None:
+            assert len(gate._slots._held) == taken
+            gate._slots.close()
+
+    asyncio.run(run())
+
+
+async def test_the_gate_of_a_tenant_keeps_room_for_others_and_the_benchmarks_limit_still_holds():
+    limits = Limits(running=3, running_per_tenant=2)
+    benchmark = Gate("x", limits, 3)
+    one = Gate("x", limits, 2, tenant="one", before=benchmark)
+    other = Gate("x", limits, 2, tenant="other", before=benchmark)
+    assert [one.take(), one.take(), one.take()] == [True, True, False]
+    assert [other.take(), other.take()] == [True, False]
+    waiting = asyncio.create_task(other.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    one.give_back()
+    assert await waiting
+    assert (benchmark._running, one._running, other._running) == (3, 1, 2)
+
+
+async def test_who_is_cancelled_at_the_second_gate_gives_the_first_one_back():
+    limits = Limits(running=1, running_per_tenant=1)
+    benchmark = Gate("x", limits, 1)
+    one = Gate("x", limits, 1, tenant="one", before=benchmark)
+    assert benchmark.take()
+    waiting = asyncio.create_task(one.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert (one._running, len(benchmark._waiters)) == (0, 0)
+    benchmark.give_back()
+    assert one.take()
+
+
+async def test_a_full_queue_says_when_to_come_back():
+    gate = Gate("x", Limits(queued=10), 2)
+    gate.enter(12)
+    for _ in range(50):
+        gate.took(3.0)  # seconds each, two at a time, ten waiting and one more
+    with pytest.raises(Busy, match="12 evaluations running or waiting") as refused:
+        gate.enter(1)
+    assert 10 < refused.value.retry_after < 25
+    gate.leave(1)
+    gate.enter(1)
+
+
+async def test_to_come_back_is_asked_for_after_a_second_at_least_and_a_minute_at_most():
+    quick, slow = Gate("x", Limits(queued=0), 1), Gate("x", Limits(queued=0), 1)
+    quick.enter(1)
+    slow.enter(1)
+    slow.took(100_000.0)
+    with pytest.raises(Busy) as soon:
+        quick.enter(1)
+    with pytest.raises(Busy) as late:
+        slow.enter(1)
+    assert (soon.value.retry_after, late.value.retry_after) == (1.0, 60.0)
+
+
+async def test_what_never_fits_is_not_told_to_come_back():
+    gate = Gate("x", Limits(queued=10), 2)
+    with pytest.raises(TooLarge, match="at most 12"):
+        gate.enter(13)
+
+
+async def test_without_a_queue_only_what_runs_is_let_in():
+    gate = Gate("x", Limits(queued=0), 2)
+    gate.enter(2)
+    with pytest.raises(Busy):
+        gate.enter(1)
+
+
+async def test_each_worker_queues_its_part():
+    gate = Gate("x", Limits(queued=10, workers=4), 2)
+    gate.enter(2 + 3)
+    with pytest.raises(Busy):
+        gate.enter(1)
+
+
+CHURN = """
+import random, sys, time
+from pathlib import Path
+from benchhost.evaluation.slots import Slots
+slots = Slots(Path(sys.argv[1]), 3)
+marks = Path(sys.argv[2])
+until = time.monotonic() + float(sys.argv[3])
+held = 0
+while time.monotonic() < until:
+    if held < 2 and slots.take():
+        held += 1
+        print("+", time.monotonic_ns(), flush=True)
+    elif held:
+        print("-", time.monotonic_ns(), flush=True)
+        slots.give_back()
+        held -= 1
+    time.sleep(random.random() / 500)
+while held:
+    print("-", time.monotonic_ns(), flush=True)
+    slots.give_back()
+    held -= 1
+"""
+
+
+def test_several_processes_never_hold_more_slots_than_there_are(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CHURN, tmp_path / "x.slots", tmp_path, "1.0"], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    moments = []
+    for process in processes:
+        said, _ = process.communicate(timeout=30)
+        assert process.returncode == 0
+        # "+" is said after a slot is taken and "-" before it is given back, so each is held in between.
+        moments += [(int(when), 1 if sign == "+" else -1) for sign, when in map(str.split, said.splitlines())]
+    held = most = 0
+    for _, change in sorted(moments):
+        held += change
+        most = max(most, held)
+    assert most == 3
+    assert held == 0
+    assert len(moments) > 100
+
+
+def test_a_killed_process_gives_its_slots_back(tmp_path):
+    hold = (
+        "import sys, time; from pathlib import Path; from benchhost.evaluation.slots import Slots;"
+        "slots = Slots(Path(sys.argv[1]), 3); print(slots.take(), slots.take(), flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", hold, tmp_path / "x.slots"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "True True\n"
+    slots = Slots(tmp_path / "x.slots", 3)
+    assert [slots.take(), slots.take()] == [True, False]
+    process.kill()
+    process.communicate()
+    assert [slots.take(), slots.take(), slots.take()] == [True, True, False]
+    slots.close()
+
+
+QUEUE = """
+import asyncio, sys, time
+from pathlib import Path
+from benchhost.evaluation.limits import Gate, Limits
+
+async def main():
+    gate = Gate("x", Limits(workers=2, folder=Path(sys.argv[1])), 4)
+    async def one():
+        await gate.wait()
+        await asyncio.sleep(0.002)
+        gate.give_back()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    began = time.monotonic()
+    await asyncio.gather(*(one() for _ in range(int(sys.argv[2]))))
+    print(time.monotonic() - began, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_with_a_long_queue_does_not_starve_another(tmp_path):
+    """One has 2,000 waiting, which takes a second or more; the other has 20, and gets its share."""
+    many, few = (
+        subprocess.Popen(
+            [sys.executable, "-c", QUEUE, tmp_path, number], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for number in ("2000", "20")
+    )
+    for process in (many, few):
+        assert process.stdout.readline() == "ready\n"
+    many.stdin.write("\n")
+    many.stdin.flush()
+    time.sleep(0.1)
+    said, _ = few.communicate("\n", timeout=60)
+    still_busy = many.poll() is None
+    many.communicate(timeout=60)
+    assert still_busy
+    assert float(said) < 0.5
+
+
+def test_the_slots_are_for_the_owner_alone(tmp_path):
+    Slots(tmp_path / "x.slots", 1).close()
+    assert os.stat(tmp_path / "x.slots").st_mode & 0o77 == 0
+
+
+async def test_a_batch_goes_on_as_soon_as_there_is_room_although_one_of_its_own_is_slow(
+    open_hub, misbehaving, tmp_path, monkeypatch
+):
+    async with open_hub(tmp_path, misbehaving, {"running": 2}, only=["plain"]) as hub:
+        await hub.roster.loaded()
+        [gate] = {hub.evaluator._gate(hub.roster.get("plain"), "")}
+        assert gate.take()
+        batch = asyncio.create_task(hub.judge_all("plain", ("0", "spin"), *((str(n), "good") for n in range(5))))
+        await asyncio.sleep(0.1)
+        gate.give_back()
+        await asyncio.sleep(0.2)
+        assert gate._entered == 6
+        assert gate._running == 1, "the others wait although there is room"
+        evaluations = await batch
+        assert [evaluation.status for evaluation in evaluations] == ["error"] + ["scored"] * 5
+        assert (gate._running, gate._entered) == (0, 0)
