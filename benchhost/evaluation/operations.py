@@ -19,6 +19,7 @@ from benchhost.evaluation.frames import Answer, Call
 from benchhost.registry import LoadedBenchmark
 from benchhost.scoring import final_score, summarise
 from benchhost.tasks import Dataset
+from benchhost.wire.results import Given, of_final_score, of_score, whole
 from benchhost.wire.vals import (
     FinalScoreAnswer,
     PublicResult,

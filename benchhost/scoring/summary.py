@@ -6,15 +6,27 @@ import itertools
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
-from benchhost.contract import FinalScore, Result
+from benchhost.contract import FinalScore
 from benchhost.scoring.estimators import Interval, student_t_interval, wilson_interval
 
 
 BLOCK = 1024
 """How many results are looked at together."""
+
+
+class Scored(Protocol):
+    """What a summary wants of a result; a :class:`~benchhost.Result` is one."""
+
+    @property
+    def score(self) -> float: ...
+    @property
+    def passed(self) -> bool | None: ...
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
 
 
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
@@ -41,7 +53,7 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     metrics: dict[str, float]
 
 
-def summarise(results: Mapping[str, Result | None] | Iterable[Result | None], level: float = 0.95) -> Summary:
+def summarise(results: Mapping[str, Scored | None] | Iterable[Scored | None], level: float = 0.95) -> Summary:
     """Summarise results in one pass and little memory; ``None`` stands for a task that has no score.
 
     The interval is Wilson's when every score is 0 or 1, and Student's t otherwise; its ``method`` says

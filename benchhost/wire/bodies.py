@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 import msgspec
 
-from benchhost.contract import Result
 from benchhost.errors import Malformed
-from benchhost.wire.vals import Status
 
 T = TypeVar("T")
 
-_RESULTS = ("body", "evaluation_results")
-_STATUSES: tuple[str, ...] = get_args(Status)
 
 _PATH = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>[^\]]*)\]")
@@ -52,29 +48,3 @@ def malformed(message: str, root: str = "body") -> Malformed:
     if missing:
         location.append(missing["field"])
     return Malformed(message, tuple(location))
-
-
-def result_of(value: object, task_id: str) -> Result | None:
-    """Read what a caller gives as the result of a task: an object with a ``score``, or null.
-
-    create-benchmark-runner submits the whole envelope of a verdict (``status``, ``result``, ``error``)
-    in the place of its result; the result is taken out of it, and is none unless the status is
-    ``evaluated``.
-
-    Raises :class:`~benchhost.errors.Malformed`.
-    """
-    inside: tuple[str, ...] = ()
-    if isinstance(value, dict) and "status" in value and "score" not in value:
-        if value["status"] not in _STATUSES:
-            raise Malformed(f"expected one of {', '.join(_STATUSES)}", (*_RESULTS, task_id, "status"))
-        inside = ("result",)
-        value = value.get("result") if value["status"] == "evaluated" else None
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        value.pop("private", None)  # only a hook may say what is private
-    try:
-        return msgspec.convert(value, Result)
-    except (msgspec.ValidationError, ValueError) as error:
-        problem = malformed(str(error))
-        raise Malformed(str(problem), (*_RESULTS, task_id, *inside, *problem.location[1:])) from None

@@ -178,7 +178,7 @@ Given = Annotated[
     dict[str, Any],
     Meta(description="A result, as an evaluation answers it: an object with a `score`.", extra_json_schema=_RESULT),
 ]
-"""A result that a caller gives; :func:`benchhost.wire.bodies.result_of` makes a struct of it."""
+"""A result that a caller gives; :mod:`benchhost.wire.results` makes a struct of it."""
 
 GivenOrEnvelope = Annotated[
     dict[str, Any],
