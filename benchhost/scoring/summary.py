@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -12,7 +13,6 @@ import msgspec
 
 from benchhost.contract import FinalScore
 from benchhost.scoring.estimators import Interval, student_t_interval, wilson_interval
-
 
 BLOCK = 1024
 """How many results are looked at together."""
@@ -144,11 +144,12 @@ class _Running:
             return
         if not all(map(math.isfinite, values)):
             raise ValueError(f"a {self.what} among the results is not a finite number; such a result has no summary")
-        self.binary = self.binary and set(values) <= {0.0, 1.0}
-        block = [value * self.SCALE for value in values]
-        count, total = len(block), math.fsum(block)
+        times = Counter(values)  # scores are often few different numbers: each of these is reckoned with once
+        self.binary = self.binary and times.keys() <= {0.0, 1.0}
+        block = [(value * self.SCALE, number) for value, number in times.items()]
+        count, total = len(values), math.fsum(value * number for value, number in block)
         centre = total / count
-        squares = sum((value - centre) * (value - centre) for value in block)
+        squares = sum(number * (value - centre) * (value - centre) for value, number in block)
         if self.count:
             apart = centre - self._total / self.count
             squares += apart * apart * (self.count * count / (self.count + count))
