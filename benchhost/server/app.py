@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath
 from litestar.types import Receive, Scope, Send
 
 from benchhost.evaluation.hosted import HostedBenchmark
@@ -71,7 +72,7 @@ def _litestar(host: Host) -> Litestar:
 
 
 def _benchmark_is() -> Provide:
-    async def benchmark(name: str, host: Host) -> HostedBenchmark:
+    async def benchmark(name: FromPath[str], host: NamedDependency[Host]) -> HostedBenchmark:
         found = host.roster.get(name)
         await found.ready()
         return found

@@ -14,9 +14,6 @@ from litestar.types import HTTPScope
 from benchhost.errors import BenchhostError, Unauthorized
 from benchhost.server.host import Host
 
-PUBLIC = ("/health", "/version")
-"""What needs no credential, of the host and of each benchmark."""
-
 
 async def tenant_of(scope: HTTPScope, host: Host) -> str:
     """Return on whose behalf a request is made. There is one tenant so far, whose name is empty.
@@ -24,7 +21,7 @@ async def tenant_of(scope: HTTPScope, host: Host) -> str:
     Raises :class:`~benchhost.errors.Unauthorized`.
     """
     name, rest = _benchmark_of(scope["path"])
-    if rest in PUBLIC:
+    if is_public(name, rest):
         return ""
     if name is not None and await _asks_itself(host, name):
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
@@ -37,6 +34,11 @@ async def tenant_of(scope: HTTPScope, host: Host) -> str:
         if not secrets.compare_digest(given, expected):
             raise Unauthorized("Unauthorized")
     return ""
+
+
+def is_public(benchmark: str | None, path: str) -> bool:
+    """Say whether a path of a benchmark, or of the host itself, needs no credential."""
+    return path == "/health" or (benchmark is not None and path == "/version")
 
 
 def _benchmark_of(path: str) -> tuple[str | None, str]:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from benchhost.errors import (
     Busy,
@@ -187,7 +189,12 @@ async def score(call: Call) -> Reply:
 @get(
     "/v1/evaluations/{evaluation_id:str}", tags=["evaluation"], opt=documented(raises=[UnknownEvaluation, StoreFailed])
 )
-async def evaluation(host: Host, benchmark: HostedBenchmark, tenant: str, evaluation_id: str) -> native.Evaluation:
+async def evaluation(
+    host: NamedDependency[Host],
+    benchmark: NamedDependency[HostedBenchmark],
+    tenant: NamedDependency[str],
+    evaluation_id: FromPath[str],
+) -> native.Evaluation:
     """Look up an evaluation, finished or running, by its id."""
     found = await host.evaluator.find(evaluation_id, tenant=tenant, benchmark=benchmark.name)
     return native.Evaluation(

@@ -8,11 +8,14 @@ import os
 import secrets
 from pathlib import Path
 
+import msgspec
+
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.limits import Limits
 from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.roster import Hosting, Roster
 from benchhost.log import get_logger
+from benchhost.registry import Fault
 from benchhost.settings import Settings
 from benchhost.store import Store, open_store
 from benchhost.tasks import Catalogue
@@ -54,7 +57,7 @@ class Host:
         interrupted = await self.evaluator.recover()
         if interrupted:
             _log.warning("evaluations were left unfinished by a worker that is gone", evaluations=interrupted)
-        self.roster = Roster(hosting(settings))
+        self.roster = Roster(msgspec.structs.replace(hosting(settings), on_fault=_tell))
         await self.roster.open()
 
     async def close(self) -> None:
@@ -70,6 +73,10 @@ class Host:
         found out by trying; so callers are shown a digest of it that is keyed with a secret of this host.
         """
         return hmac.new(self._key, catalogue.fingerprint.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _tell(fault: Fault) -> None:
+    _log.error("plugin is faulty", plugin=str(fault.entry), reason=fault.reason, cause=fault.cause)
 
 
 def hosting(settings: Settings) -> Hosting:

@@ -13,14 +13,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 from litestar import Response, get
+from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import ParameterKwarg
 
 import benchhost
 from benchhost.errors import BenchhostError, Malformed, TooLarge, Unauthorized, Unavailable
-from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server import problems
-from benchhost.server.auth import PUBLIC
+from benchhost.server.auth import is_public
 from benchhost.server.documented import documented, documented_of
 from benchhost.server.host import Host
 from benchhost.server.raw import JSON, JSON_LINES
@@ -45,20 +45,20 @@ _PROVIDED = {"host", "benchmark", "tenant"}
 
 
 @get("/openapi.json", tags=["host"], opt=documented(answer=JsonObject))
-async def openapi(host: Host) -> Response[bytes]:
+async def openapi(host: NamedDependency[Host]) -> Response[bytes]:
     """Describe every route, of the host and of each benchmark, in OpenAPI 3.1."""
+    await host.roster.loaded()  # until then it is not known which are faulty
     return Response(msgspec.json.encode(document_of(host)), media_type=JSON)
 
 
 def document_of(host: Host) -> JsonObject:
-    """Make the document of a host. Faulty benchmarks have no routes that could be used, so they are left out."""
+    """Make the document of a host whose plugins are loaded.
+
+    Faulty benchmarks have no routes that could be used, so they are left out.
+    """
     return Document(asks_for_key=host.settings.api_key is not None).of(
-        {benchmark.name: _decides_itself(benchmark) for benchmark in host.roster if benchmark.fault is None}
+        {benchmark.name: benchmark.offers("check_auth") for benchmark in host.roster if benchmark.fault is None}
     )
-
-
-def _decides_itself(benchmark: HostedBenchmark) -> bool:
-    return benchmark.state == "serving" and benchmark.offers("check_auth")
 
 
 class Document:
@@ -101,13 +101,13 @@ class Document:
         told = documented_of(handler.opt)
         name = handler.fn.__name__
         summary, _, description = (inspect.getdoc(handler.fn) or "").partition("\n")
-        is_public = path in PUBLIC
+        needs_nothing = is_public(benchmark, path)
         errors: list[type[Exception]] = [*told.raises, BenchhostError]
         if benchmark is not None:
             errors.append(Unavailable)
         if told.body is not None:
             errors += [Malformed, TooLarge]
-        if not is_public and (self._asks_for_key or decides_itself):
+        if not needs_nothing and (self._asks_for_key or decides_itself):
             errors.append(Unauthorized)
         operation: JsonObject = {
             "operationId": f"{benchmark}.{name}" if benchmark else name,
@@ -119,7 +119,7 @@ class Document:
         }
         if told.body is not None:
             operation["requestBody"] = {"required": True, "content": {JSON: {"schema": self._schema(told.body)}}}
-        if self._asks_for_key and not is_public and not decides_itself:
+        if self._asks_for_key and not needs_nothing and not decides_itself:
             operation["security"] = [{BEARER: []}]
         paths[prefix + _PATH_TYPE.sub(r"{\1}", path)] = {method.lower(): operation}
 
@@ -179,7 +179,7 @@ def _parameters(handler: HTTPRouteHandler, path: str) -> Iterable[JsonObject]:
         about = next((mark for mark in marks if isinstance(mark, ParameterKwarg)), ParameterKwarg())
         in_path = f"{{{name}:" in path
         given: JsonObject = {
-            "name": about.query or name,
+            "name": name,
             "in": "path" if in_path else "query",
             "required": in_path or parameter.default is inspect.Parameter.empty,
             "schema": about.schema_extra or _schema_of_text(hint),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import get
+from litestar.di import NamedDependency
 
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.roster import Roster
@@ -19,7 +20,7 @@ async def health() -> Health:
 
 
 @get("/v1/plugins", tags=["host"])
-async def plugins(host: Host) -> Plugins:
+async def plugins(host: NamedDependency[Host]) -> Plugins:
     """List the installed plugins, and why those that cannot be served cannot."""
     return Plugins(state_of(host.roster))
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 import benchhost
 from benchhost.errors import GradingFailed, InvalidSlice, Malformed, NotOffered, UnknownDataset, UnknownTask
@@ -24,17 +25,19 @@ _encode = msgspec.json.Encoder().encode
 TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})
 FALSE = frozenset({"false", "0", "no", "off", "f", "n"})
 
-DatasetName = Annotated[str | None, Parameter(query="dataset", description="The dataset; `default` when it is absent.")]
+DatasetName = Annotated[str | None, QueryParameter(description="The dataset; `default` when it is absent.")]
 
 
 @get("/health", tags=["health"])
-async def health(benchmark: HostedBenchmark) -> Health:  # noqa: ARG001 - it is had only when it is loaded
+async def health(benchmark: NamedDependency[HostedBenchmark]) -> Health:  # noqa: ARG001 - it is had only when it is loaded
     """Say that the benchmark is loaded and can be used."""
     return Health()
 
 
 @get("/version", tags=["health"], opt=documented(raises=[UnknownDataset]))
-async def version(host: Host, benchmark: HostedBenchmark, dataset: DatasetName = None) -> Version:
+async def version(
+    host: NamedDependency[Host], benchmark: NamedDependency[HostedBenchmark], dataset: DatasetName = None
+) -> Version:
     """Say which host and plugin answer, and which version of a dataset."""
     named = benchmark.catalogue(dataset) if dataset or "default" in benchmark.datasets else None
     return Version(
@@ -48,18 +51,20 @@ async def version(host: Host, benchmark: HostedBenchmark, dataset: DatasetName =
 
 @get("/verify-task-ids", tags=["tasks"], opt=documented(raises=[InvalidSlice, UnknownDataset, UnknownTask]))
 async def verify_task_ids(
-    benchmark: HostedBenchmark,
+    benchmark: NamedDependency[HostedBenchmark],
     dataset: DatasetName = None,
-    task_ids: Annotated[list[str] | None, Parameter(description="Ids that must all exist; wins over `slice`.")] = None,
-    slice_text: Annotated[
-        str | None, Parameter(query="slice", description="`start:stop:step`, as Python slices a list.")
+    task_ids: Annotated[
+        list[str] | None, QueryParameter(description="Ids that must all exist; wins over `slice`.")
+    ] = None,
+    slice: Annotated[  # noqa: A002 - the contract calls it so
+        str | None, QueryParameter(description="`start:stop:step`, as Python slices a list.")
     ] = None,
 ) -> Response[TaskIds]:
     """List the ids of a dataset's tasks: all of them, those of a slice, or those asked for."""
     catalogue = benchmark.catalogue(dataset)
-    if task_ids is None and not slice_text:
+    if task_ids is None and not slice:
         return _once(benchmark, f"ids {catalogue.name}", lambda: _encode(TaskIds(catalogue.ids)))
-    chosen = select(catalogue.ids, task_ids=task_ids, slice_text=slice_text, known=catalogue.positions)
+    chosen = select(catalogue.ids, task_ids=task_ids, slice_text=slice, known=catalogue.positions)
     return _json(_encode(TaskIds(chosen)))
 
 
@@ -69,11 +74,11 @@ async def verify_task_ids(
     opt=documented(raises=[NotOffered, UnknownDataset, UnknownTask, Malformed, GradingFailed]),
 )
 async def retrieve_task(
-    benchmark: HostedBenchmark,
-    task_id: str,
+    benchmark: NamedDependency[HostedBenchmark],
+    task_id: FromQuery[str],
     dataset: DatasetName = None,
     skip_validation: Annotated[
-        str, Parameter(description="Accepted and not needed here.", schema_extra={"type": "boolean"})
+        str, QueryParameter(description="Accepted and not needed here.", schema_extra={"type": "boolean"})
     ] = "false",
 ) -> Response[RetrievedTask]:
     """Say in which sandbox a task is to be attempted."""
@@ -86,7 +91,9 @@ async def retrieve_task(
 
 
 @get("/v1/datasets/{dataset:str}/tasks", tags=["tasks"], opt=documented(raises=[NotFound, NotOffered]))
-async def tasks(host: Host, benchmark: HostedBenchmark, dataset: str) -> Response[TaskList]:
+async def tasks(
+    host: NamedDependency[Host], benchmark: NamedDependency[HostedBenchmark], dataset: FromPath[str]
+) -> Response[TaskList]:
     """List the public parts of every task of a dataset."""
     try:
         catalogue = benchmark.catalogue(dataset)
