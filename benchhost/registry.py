@@ -28,6 +28,7 @@ REASONS: dict[str, str] = {
     "duplicate-name": "two installed plugins have this name",
     "import-failed": "its module or object could not be imported",
     "not-a-benchmark": "its object is not a concrete subclass of benchhost.Benchmark",
+    "not-a-runner": "its object is not a concrete subclass of benchhost.Runner",
     "wrong-settings": "its settings are missing or wrong",
     "wrong-attribute": "its version, evaluation_timeout or listed is not what the contract asks for",
     "datasets-failed": "its load_datasets raised an exception or returned something else than datasets",

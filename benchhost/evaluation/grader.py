@@ -26,7 +26,6 @@ from benchhost.evaluation.frames import (
     Failed,
     Faulty,
     Frames,
-    FromGrader,
     Loaded,
     Note,
     Refused,

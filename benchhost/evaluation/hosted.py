@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 from benchhost import errors
@@ -54,7 +54,14 @@ class HostedBenchmark:
     """
 
     def __init__(
-        self, mother: Zygote, entry: Entry, settings: Mapping[str, Any], *, load_timeout: float, graders: int
+        self,
+        mother: Zygote,
+        entry: Entry,
+        settings: Mapping[str, Any],
+        *,
+        load_timeout: float,
+        graders: int,
+        on_fault: Callable[[Fault], None],
     ) -> None:
         self.entry = entry
         self.fault: Fault | None = None
@@ -64,6 +71,7 @@ class HostedBenchmark:
         self._settings = settings
         self._load_timeout = load_timeout
         self._most_graders = graders
+        self._on_fault = on_fault
         self._graders: list[GraderProcess] = []
         self._starting: asyncio.Task[GraderProcess] | None = None
         self._alone = asyncio.Semaphore(ALONE)
@@ -286,11 +294,10 @@ class HostedBenchmark:
         grader = GraderProcess(self._mother, self.entry, self._settings)
         try:
             self._description = await grader.open(self._load_timeout)
-        except PluginFault as fault:
-            self.fault = Fault(self.entry, fault.reason, str(fault))
-            return
-        except Exception as failure:  # nothing may leave those who ask for it waiting for ever
-            self.fault = Fault(self.entry, "load-died", str(failure))
+        except Exception as error:  # nothing may leave those who ask for it waiting for ever
+            reason = error.reason if isinstance(error, PluginFault) else "load-died"
+            self.fault = Fault(self.entry, reason, str(error))
+            self._on_fault(self.fault)
             return
         self._graders.append(grader)
         self._checking = asyncio.create_task(self._check())

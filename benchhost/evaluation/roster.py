@@ -25,7 +25,8 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
 
     ``settings_of`` gives the operator's settings of a plugin by its name; ``only`` names the plugins to
     serve (all, when it is empty); ``load_timeout`` and ``drain_timeout`` are in seconds; ``graders`` is
-    the most grader processes that a benchmark may have.
+    the most grader processes that a benchmark may have. ``on_fault`` is told of each plugin that turns
+    out to be faulty.
     """
 
     settings_of: Callable[[str], Mapping[str, Any]] = lambda _: {}
@@ -33,6 +34,7 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     load_timeout: float = 60.0
     drain_timeout: float = 300.0
     graders: int = 1
+    on_fault: Callable[[Fault], None] = lambda _: None
 
 
 class _Installation:
@@ -52,6 +54,8 @@ class _Installation:
             installed = ", ".join(entry.name for entry in self._mother.entries) or "none"
             raise UsageError(f"no installed plugin is called {', '.join(missing)}; installed are: {installed}")
         good, self.faults = sort_out(entries)
+        for fault in self.faults:
+            hosting.on_fault(fault)
         for name, entry in good.items():
             self.benchmarks[name] = HostedBenchmark(
                 self._mother,
@@ -59,6 +63,7 @@ class _Installation:
                 hosting.settings_of(name),
                 load_timeout=hosting.load_timeout,
                 graders=hosting.graders,
+                on_fault=hosting.on_fault,
             )
         for benchmark in self.benchmarks.values():
             benchmark.open()

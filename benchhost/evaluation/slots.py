@@ -11,7 +11,6 @@ import fcntl
 import os
 from pathlib import Path
 
-
 FLAGS = 256
 """The most processes that can say that they wait."""
 

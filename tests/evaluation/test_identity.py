@@ -1,0 +1,265 @@
+"""The same request is one evaluation: joined while it runs, replayed when it is finished, tried again when it failed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from benchhost.errors import Busy, StoreFailed, UnknownEvaluation
+from benchhost.evaluation.evaluator import Context, Submission
+from benchhost.evaluation.owners import Owner
+from benchhost.store import Claim, Finish
+from benchhost.testing import install_plugin
+
+pytestmark = pytest.mark.anyio
+
+COUNTING = """
+import os, time
+from pathlib import Path
+from benchhost import Benchmark, Result, Task
+
+class Plugin(Benchmark):
+    version = {version!r}
+    evaluation_timeout = 5.0
+
+    def load_datasets(self):
+        return {{
+            "default": [Task(id=str(number), question="?") for number in range(50)],
+            "other": [Task(id="0", question="another one?")],
+        }}
+
+    def evaluate_response(self, task, response):
+        with open(Path(__file__).with_name("calls"), "a") as file:
+            file.write(f"{{task.id}} {{response.text}}\\n")
+        if response.text.startswith("slow"):
+            time.sleep(0.2)
+        if response.text == "fail once" and not (failed := Path(__file__).with_name("failed")).exists():
+            failed.touch()
+            raise RuntimeError("the judge is not available")
+        if response.text == "end":
+            os._exit(1)
+        return Result(score=1.0, private={{"kept": "for the owner"}})
+"""
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("counting")
+    install_plugin(folder, "counting", COUNTING.format(version="1"), module="counting")
+    install_plugin(folder, "newer", COUNTING.format(version="2"), module="counting_newer")
+    return folder
+
+
+@pytest.fixture(scope="module")
+async def hub(open_hub, plugins, tmp_path_factory):
+    async with open_hub(
+        tmp_path_factory.mktemp("hub"), plugins, {"running": 8, "queued": 50}, only=["counting", "newer"]
+    ) as hub:
+        await hub.roster.loaded()
+        yield hub
+
+
+@pytest.fixture
+def calls(plugins):
+    """The calls of the hook since the test began."""
+    file = plugins / "calls"
+    file.touch()
+    before = len(file.read_text().splitlines())
+    return lambda: file.read_text().splitlines()[before:]
+
+
+async def test_identical_requests_at_the_same_time_run_the_hook_once(hub, calls):
+    evaluations = await asyncio.gather(*(hub.judge("counting", "slow same") for _ in range(50)))
+    assert calls() == ["0 slow same"]
+    assert {(evaluation.status, evaluation.attempt) for evaluation in evaluations} == {("scored", 1)}
+
+
+async def test_a_finished_evaluation_is_replayed_without_the_hook(hub, calls):
+    first = await hub.judge("counting", "again")
+    second = await hub.judge("counting", "again")
+    [third] = await hub.judge_all("counting", ("0", "again"))
+    assert calls() == ["0 again"]
+    assert first == second == third
+    assert first.private == b'{"kept":"for the owner"}'
+
+
+async def test_a_failure_of_ours_is_tried_again_when_it_is_asked_for_again(hub, calls):
+    failed = await hub.judge("counting", "fail once")
+    assert (failed.status, failed.attempt) == ("error", 1)
+    scored = await hub.judge("counting", "fail once")
+    assert (scored.status, scored.attempt, scored.id) == ("scored", 2, failed.id)
+    assert (scored.errors, scored.cause) == ((), None)
+    assert len(calls()) == 2
+
+
+async def test_another_tenant_run_task_response_dataset_or_version_is_another_evaluation(hub, calls):
+    evaluator, counting, newer = hub.evaluator, hub.roster.get("counting"), hub.roster.get("newer")
+    evaluations = [
+        await evaluator.evaluate(counting, Context(), Submission("1", "x")),
+        await evaluator.evaluate(counting, Context(tenant="lab"), Submission("1", "x")),
+        await evaluator.evaluate(counting, Context(run="second"), Submission("1", "x")),
+        await evaluator.evaluate(counting, Context(), Submission("0", "x")),
+        await evaluator.evaluate(counting, Context(), Submission("1", "x ")),
+        await evaluator.evaluate(counting, Context(dataset="other"), Submission("0", "x")),
+        await evaluator.evaluate(newer, Context(), Submission("1", "x")),
+    ]
+    assert len({evaluation.id for evaluation in evaluations}) == 7
+    assert len(calls()) == 7
+    assert {evaluation.evaluator_version for evaluation in evaluations} == {"1", "2"}
+
+
+async def test_an_evaluation_is_found_by_its_own_tenant_and_benchmark_alone(hub):
+    evaluation = await hub.judge("counting", "whose", tenant="lab")
+    found = await hub.evaluator.find(evaluation.id, tenant="lab", benchmark="counting")
+    assert found == evaluation
+    for tenant, benchmark in (("", "counting"), ("rival", "counting"), ("lab", "newer")):
+        with pytest.raises(UnknownEvaluation):
+            await hub.evaluator.find(evaluation.id, tenant=tenant, benchmark=benchmark)
+
+
+async def test_who_hangs_up_does_not_lose_the_evaluation(hub, calls):
+    waiting = asyncio.create_task(hub.judge("counting", "slow and left"))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert (await hub.judge("counting", "slow and left")).status == "scored"
+    assert calls() == ["0 slow and left"]
+
+
+async def test_who_leaves_a_batch_does_not_lose_its_evaluations(hub, calls):
+    submissions = [Submission(str(n), "slow batch that is left") for n in range(20)]
+
+    async def first() -> None:
+        async for _ in hub.evaluator.evaluate_many(hub.roster.get("counting"), Context(), submissions):
+            return
+
+    await asyncio.wait_for(first(), 5)
+    while hub.evaluator._running:
+        await asyncio.sleep(0.02)
+    assert len(calls()) == 20
+    again = await hub.judge_all("counting", *((each.task, each.response) for each in submissions))
+    assert {evaluation.status for evaluation in again} == {"scored"}
+    assert len(calls()) == 20
+
+
+async def test_single_requests_and_batches_join_each_other(hub, calls):
+    responses = [(str(n), "slow join") for n in range(10)]
+    results = await asyncio.gather(
+        *(hub.judge("counting", "slow join", task=str(n)) for n in range(0, 10, 2)),
+        hub.judge_all("counting", *responses),
+        hub.judge_all("counting", *responses, *responses),
+        *(hub.judge("counting", "slow join", task=str(n)) for n in range(10)),
+    )
+    assert sorted(calls()) == sorted(f"{n} slow join" for n in range(10))
+    assert [evaluation.task for evaluation in results[6]] == [str(n) for n in range(10)] * 2
+    assert hub.evaluator._running == {}
+
+
+async def test_a_batch_in_which_one_ends_the_process_scores_all_the_others(hub):
+    evaluations = await hub.judge_all("counting", *((str(n), "end" if n == 17 else "good in a bad batch") for n in range(50)))
+    assert [evaluation.task for evaluation in evaluations if evaluation.status != "scored"] == ["17"]
+
+
+async def test_an_empty_batch_is_no_work(hub, calls):
+    assert await hub.judge_all("counting") == []
+    assert calls() == []
+
+
+async def test_at_a_limit_nothing_is_begun(hub, calls):
+    [gate] = {hub.evaluator._gate(hub.roster.get("counting"), "")}
+    gate.enter(50)
+    try:
+        with pytest.raises(Busy):
+            await hub.judge_all("counting", *((str(n), "too many") for n in range(9)))
+        assert hub.evaluator._running == {}
+    finally:
+        gate.leave(50)
+    assert calls() == []
+
+
+async def test_never_more_run_at_once_than_the_limit(hub, calls):
+    running = most = 0
+    call = hub.roster.get("counting").call
+
+    async def counted(*args, **kwargs):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return await call(*args, **kwargs)
+        finally:
+            running -= 1
+
+    hub.roster.get("counting").call = counted
+    try:
+        await asyncio.gather(*(hub.judge("counting", "slow crowd", task=str(n)) for n in range(30)))
+    finally:
+        del hub.roster.get("counting").call
+    assert most == 8
+
+
+async def test_an_outcome_that_the_store_cannot_keep_is_an_error_and_can_be_asked_for_again(hub, monkeypatch, calls):
+    async def full(finishes):
+        raise StoreFailed("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hub.store, "finish", full)
+        with pytest.raises(StoreFailed):
+            await hub.judge("counting", "not kept")
+        joined = [asyncio.create_task(hub.judge_all("counting", *((str(n), "slow not kept") for n in range(20))))]
+        await asyncio.sleep(0.05)
+        joined += [asyncio.create_task(hub.judge("counting", "slow not kept", task=str(n))) for n in range(20)]
+        outcomes = await asyncio.wait_for(asyncio.gather(*joined, return_exceptions=True), 10)
+        assert {type(outcome) for outcome in outcomes} == {StoreFailed}
+    again = await asyncio.wait_for(hub.judge("counting", "not kept"), 5)
+    assert (again.status, again.attempt) == ("scored", 2)
+    batch = await asyncio.wait_for(hub.judge_all("counting", *((str(n), "slow not kept") for n in range(20))), 10)
+    assert {evaluation.status for evaluation in batch} == {"scored"}
+    [gate] = {hub.evaluator._gate(hub.roster.get("counting"), "")}
+    assert (gate._running, gate._entered) == (0, 0)
+
+
+def claim_of(hub, response: str, owner: str) -> Claim:
+    claim = hub.evaluator._claim(hub.roster.get("counting"), Context(), "0", response.encode())
+    return type(claim)(**{name: getattr(claim, name) for name in claim.__struct_fields__} | {"owner": owner})
+
+
+async def test_what_another_process_runs_is_waited_for_and_not_judged_twice(hub, tmp_path, calls):
+    other = Owner(hub.owner._folder)
+    claim = claim_of(hub, "elsewhere", other.id)
+    [claimed] = await hub.store.claim([claim])
+    waiting = [asyncio.create_task(hub.judge("counting", "elsewhere"))]
+    waiting += [asyncio.create_task(hub.judge_all("counting", ("0", "elsewhere"), ("1", "elsewhere")))]
+    await asyncio.sleep(0.1)
+    assert not waiting[0].done()
+    await hub.store.finish(
+        [Finish(id=claim.id, owner=other.id, attempt=1, status="scored", result=b"{}", finished_at=1.0)]
+    )
+    assert (await waiting[0]).result == b"{}"
+    assert [evaluation.status for evaluation in await waiting[1]] == ["scored", "scored"]
+    assert calls() == ["1 elsewhere"]
+    other.close()
+
+
+async def test_what_a_process_that_is_gone_was_running_is_judged_here(hub, calls):
+    other = Owner(hub.owner._folder)
+    await hub.store.claim([claim_of(hub, "orphan", other.id)])
+    waiting = asyncio.create_task(hub.judge("counting", "orphan"))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    other.close()
+    evaluation = await asyncio.wait_for(waiting, 5)
+    assert (evaluation.status, evaluation.attempt) == ("scored", 2)
+    assert calls() == ["0 orphan"]
+
+
+async def test_at_the_start_what_was_left_unfinished_is_marked(hub):
+    gone, alive = Owner(hub.owner._folder), Owner(hub.owner._folder)
+    left, running = claim_of(hub, "left", gone.id), claim_of(hub, "running elsewhere", alive.id)
+    await hub.store.claim([left, running])
+    gone.close()
+    assert await hub.evaluator.recover() == 1
+    assert (await hub.store.evaluation(left.id)).status == "interrupted"
+    assert (await hub.store.evaluation(running.id)).status == "running"
+    alive.close()

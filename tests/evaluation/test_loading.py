@@ -1,0 +1,295 @@
+"""A faulty plugin is a fault with its cause, and the others are served."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchhost.errors import PluginFault, Unavailable, UnknownBenchmark, UsageError
+from benchhost.registry import REASONS
+from benchhost.testing import install_plugin, serving
+
+pytestmark = pytest.mark.anyio
+
+HEAD = """
+import os, sys, time
+from benchhost import Benchmark, Result, Task, Public
+import msgspec
+
+class Good(Benchmark):
+    def load_datasets(self):
+        return {"default": [Task(id="1", question="?")]}
+    def evaluate_response(self, task, response):
+        return Result(score=1.0)
+"""
+
+FAULTS = {
+    "raises": ("import-failed", "SECRET", "raise RuntimeError('SECRET')"),
+    "exits": ("import-failed", "SystemExit", "sys.exit('SECRET')"),
+    "ends": ("load-died", "ended while it was loading", "os._exit(0)"),
+    "crashes": ("load-died", "ended while it was loading", "import ctypes; ctypes.string_at(0)"),
+    "syntax": ("import-failed", "SyntaxError", "def ("),
+    "missing": ("import-failed", "AttributeError", "Plugin_ = Good"),
+    "function": ("not-a-benchmark", "not a subclass", "def Plugin(): pass"),
+    "instance": ("not-a-benchmark", "not a subclass", "Plugin = Good()"),
+    "stranger": ("not-a-benchmark", "not a subclass", "class Plugin: pass"),
+    "abstract": ("not-a-benchmark", "load_datasets", "class Plugin(Benchmark): pass"),
+    "sleeps": ("load-timeout", "within 3 s", "time.sleep(300)"),
+    "spins": ("load-timeout", "within 3 s", "while True: pass"),
+    "blocks": ("load-timeout", "within 3 s", "import re; re.match(r'(a+)+$', 'a' * 60 + '!')"),
+    "version": ("wrong-attribute", "version is 2", "class Plugin(Good): version = 2"),
+    "half": ("wrong-attribute", "version is", "class Plugin(Good): version = '\\ud800'"),
+    "timeout": ("wrong-attribute", "'soon'", "class Plugin(Good): evaluation_timeout = 'soon'"),
+    "negative": ("wrong-attribute", "-1", "class Plugin(Good): evaluation_timeout = -1"),
+    "forever": ("wrong-attribute", "inf", "class Plugin(Good): evaluation_timeout = float('inf')"),
+    "listed": ("wrong-attribute", "listed", "class Plugin(Good): listed = 'no'"),
+    "needs": (
+        "wrong-settings",
+        "Its settings are: folder",
+        "class S(msgspec.Struct):\n    folder: str\nclass Plugin(Good): Settings = S",
+    ),
+    "makes": (
+        "wrong-settings",
+        "SECRET",
+        "class Plugin(Good):\n    def __init__(self, settings=None): raise OSError('SECRET')",
+    ),
+    "datasets": (
+        "datasets-failed",
+        "SECRET",
+        "class Plugin(Good):\n    def load_datasets(self): raise ValueError('SECRET')",
+    ),
+    "leaves": ("datasets-failed", "SystemExit", "class Plugin(Good):\n    def load_datasets(self): sys.exit()"),
+    "nothing": ("datasets-failed", "NoneType", "class Plugin(Good):\n    def load_datasets(self): pass"),
+    "listing": ("datasets-failed", "list", "class Plugin(Good):\n    def load_datasets(self): return []"),
+    "unnamed": ("datasets-failed", "expected a text", "class Plugin(Good):\n    def load_datasets(self): return {1: []}"),
+    "lazy": (
+        "datasets-failed",
+        "SECRET",
+        "class Plugin(Good):\n    def load_datasets(self): return {'d': self.lazy()}\n"
+        "    def lazy(self):\n        yield Task(id='1', question='?')\n        raise KeyError('SECRET')",
+    ),
+    "dicts": (
+        "invalid-task",
+        "not a benchhost.Task",
+        "class Plugin(Good):\n    def load_datasets(self): return {'d': [{'id': '1'}]}",
+    ),
+    "twice": (
+        "duplicate-task-id",
+        "'1'",
+        "class Plugin(Good):\n    def load_datasets(self): return {'d': [Task(id='1', question='?')] * 2}",
+    ),
+    "objects": (
+        "unserialisable-task",
+        "'thing'",
+        "class T(Task):\n    thing: Public[object] = object()\n"
+        "class Plugin(Good):\n    def load_datasets(self): return {'d': [T(id='1', question='?')]}",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faulty")
+    install_plugin(folder, "good", HEAD, attribute="Good")
+    for name, (_, _, source) in FAULTS.items():
+        install_plugin(folder, name, HEAD + source + "\n")
+    install_plugin(folder, "no spaces", HEAD, attribute="Good", module="spaced")
+    install_plugin(folder, "double", HEAD, attribute="Good", module="double_one")
+    install_plugin(folder, "double", HEAD, attribute="Good", module="double_two", version="2.0")
+    (folder / "nameless-1.0.dist-info").mkdir()
+    (folder / "nameless-1.0.dist-info" / "entry_points.txt").write_text(
+        "[benchhost.benchmarks]\nnameless = plugin_good:Good\n"
+    )
+    (folder / "torn-1.0.dist-info").mkdir()
+    (folder / "torn-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torn\nVersion: 1.0\n")
+    (folder / "torn-1.0.dist-info" / "entry_points.txt").write_text("[console_scripts]\ntorn\n")
+    return folder
+
+
+REASON_OF = {name: reason for name, (reason, _, _) in FAULTS.items()} | {
+    "no spaces": "invalid-name",
+    "double": "duplicate-name",
+}
+
+
+@pytest.fixture(scope="module")
+async def hub(open_hub, plugins, tmp_path_factory):
+    async with open_hub(tmp_path_factory.mktemp("hub"), plugins, load_timeout=3.0) as hub:
+        started = time.monotonic()
+        assert (await hub.judge("good", "x", task="1")).status == "scored"
+        assert time.monotonic() - started < 2.5, "the good one waits for the bad ones"
+        await hub.roster.loaded()
+        yield hub
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_a_faulty_plugin_is_a_fault_with_its_reason_and_cause(hub, name):
+    reason, cause, _ = FAULTS[name]
+    [fault] = [fault for fault in hub.roster.faults() if fault.entry.name == name]
+    assert fault.reason == reason, fault.cause
+    assert cause in fault.cause
+    assert fault.entry.distribution == f"plugin-{name}"
+    assert (fault.entry.version, fault.entry.object) == ("1.0", f"plugin_{name}:Plugin")
+    with pytest.raises(Unavailable) as unavailable:
+        await hub.roster.get(name).ready()
+    assert REASONS[reason] in str(unavailable.value)
+    assert "SECRET" not in str(unavailable.value)
+
+
+async def test_two_of_one_name_are_both_faulty(hub):
+    faults = [fault for fault in hub.roster.faults() if fault.entry.name == "double"]
+    assert [(fault.reason, fault.entry.version) for fault in faults] == [
+        ("duplicate-name", "1.0"),
+        ("duplicate-name", "2.0"),
+    ]
+    assert "double_two:Good" in faults[0].cause
+    with pytest.raises(Unavailable):
+        hub.roster.get("double")
+
+
+async def test_an_invalid_name_is_a_fault(hub):
+    [fault] = [fault for fault in hub.roster.faults() if fault.entry.name == "no spaces"]
+    assert fault.reason == "invalid-name"
+
+
+async def test_a_distribution_with_damaged_metadata_stops_nobody(hub):
+    """Its plugin can be served all the same, under the name of the entry point."""
+    assert (await hub.judge("nameless", "x", task="1")).status == "scored"
+    assert hub.roster.get("nameless").entry.version == "unknown"
+
+
+async def test_a_name_that_is_not_installed_is_unknown(hub):
+    with pytest.raises(UnknownBenchmark):
+        hub.roster.get("nowhere")
+
+
+async def test_a_faulty_plugin_leaves_no_process_behind(hub):
+    mother = psutil.Process(hub.roster._installation._mother._process.pid)
+    end = time.monotonic() + 5
+    serving = [benchmark for benchmark in hub.roster if benchmark.state == "serving"]
+    while len(mother.children(recursive=True)) > len(serving):
+        assert time.monotonic() < end, mother.children(recursive=True)
+        await asyncio.sleep(0.05)
+
+
+async def test_strictness_names_a_fault(hub):
+    with pytest.raises(PluginFault, match=r"from plugin-"):
+        hub.roster.check()
+
+
+async def test_a_plugin_that_is_to_be_served_must_be_installed(open_hub, plugins, tmp_path):
+    with pytest.raises(UsageError, match=r"no installed plugin is called nowhere; installed are: .*good"):
+        async with open_hub(tmp_path, plugins, only=["good", "nowhere"]):
+            raise AssertionError("it was opened")
+
+
+async def test_a_grader_that_dies_at_every_later_load_makes_errors_and_no_processes(open_hub, tmp_path):
+    folder = tmp_path / "plugins"
+    install_plugin(
+        folder,
+        "once",
+        HEAD
+        + "from pathlib import Path\n"
+        + "mark = Path(__file__).with_name('mark')\n"
+        + "if mark.exists(): os._exit(1)\n"
+        + "mark.touch()\n"
+        + "class Plugin(Good):\n    def evaluate_response(self, task, response): os._exit(1)\n",
+    )
+    async with open_hub(tmp_path / "hub", folder, only=["once"]) as hub:
+        await hub.roster.loaded()
+        evaluations = await asyncio.gather(*(hub.judge("once", str(number), task="1") for number in range(20)))
+        evaluations += await hub.judge_all("once", *(("1", f"batch {number}") for number in range(20)))
+        assert {evaluation.status for evaluation in evaluations} == {"error"}
+        assert all("could not be started again" in evaluation.cause or "ended" in evaluation.cause for evaluation in evaluations)
+        assert hub.evaluator._running == {}
+        (folder / "mark").unlink()
+        again = await hub.judge("once", "0", task="1")
+        assert (again.status, again.attempt) == ("error", 2)
+        mother = psutil.Process(hub.roster._installation._mother._process.pid)
+        end = time.monotonic() + 5
+        while mother.children():
+            assert time.monotonic() < end
+            await asyncio.sleep(0.05)
+
+
+def benchhost(*arguments: str, plugins: Path, **kwargs) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchhost", *arguments],
+        env=os.environ | {"PYTHONPATH": str(plugins)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **kwargs,
+    )
+
+
+def test_the_command_lists_everything_with_causes(plugins):
+    done = benchhost("plugins", "--json", "--load-timeout", "3", plugins=plugins)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["plugins"]
+    faulty = {plugin["name"]: plugin["reason"] for plugin in told if plugin["state"] == "faulty"}
+    assert {name: faulty[name] for name in REASON_OF} == REASON_OF
+    [raises] = [plugin for plugin in told if plugin["name"] == "raises"]
+    assert "RuntimeError: SECRET" in raises["cause"]
+    assert (raises["distribution"], raises["distribution_version"]) == ("plugin-raises", "1.0")
+    [good] = [plugin for plugin in told if plugin["name"] == "good"]
+    assert (good["state"], good["datasets"], good["cause"]) == ("serving", {"default": 1}, None)
+    assert len([plugin for plugin in told if plugin["name"] == "double"]) == 2
+
+
+def test_the_strict_command_fails(plugins):
+    done = benchhost("plugins", "--strict", "--only", "good,raises", plugins=plugins)
+    assert done.returncode == 1
+    assert "RuntimeError: SECRET" in done.stdout
+    assert "1 of 2 plugins are faulty" in done.stderr
+    assert benchhost("plugins", "--strict", "--only", "good", plugins=plugins).returncode == 0
+
+
+def test_a_strict_server_does_not_start_and_says_why(plugins, tmp_path):
+    done = benchhost("serve", "--strict", "--only", "good,raises", "--state", str(tmp_path), "--port", "0", plugins=plugins)
+    assert done.returncode == 1
+    assert "RuntimeError: SECRET" in done.stderr
+    assert "plugin-raises 1.0" in done.stderr
+
+
+def test_a_server_that_is_to_serve_what_is_not_installed_does_not_start(plugins, tmp_path):
+    done = benchhost("serve", "--only", "nowhere", "--state", str(tmp_path), "--port", "0", plugins=plugins)
+    assert done.returncode == 2
+    assert "no installed plugin is called nowhere" in done.stderr
+
+
+def get(url: str, timeout: float = 30) -> bytes:
+    with urllib.request.urlopen(url, timeout=timeout) as answer:
+        return answer.read()
+
+
+def test_the_server_answers_while_plugins_load_and_tells_no_cause(tmp_path):
+    folder = tmp_path / "plugins"
+    install_plugin(folder, "late", HEAD + "time.sleep(2)\nPlugin = Good\n")
+    install_plugin(folder, "raises", HEAD + "raise RuntimeError('SECRET')\n")
+    with serving(tmp_path / "state", "--only", "late,raises", plugins=[folder]) as server:
+        began = time.monotonic()
+        get(f"{server.url}/health", timeout=1)
+        plugins = json.loads(get(f"{server.url}/v1/plugins"))["plugins"]
+        assert {plugin["name"]: plugin["state"] for plugin in plugins}["late"] == "loading"
+        get(f"{server.url}/b/late/verify-task-ids")
+        assert 0.5 < time.monotonic() - began < 10
+        told = get(f"{server.url}/v1/plugins")
+        states = {plugin["name"]: (plugin["state"], plugin["reason"]) for plugin in json.loads(told)["plugins"]}
+        assert states == {"late": ("serving", None), "raises": ("faulty", "import-failed")}
+        assert b"SECRET" not in told
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(f"{server.url}/b/raises/verify-task-ids")
+        assert refused.value.code == 503
+        assert b"SECRET" not in refused.value.read()
+        refused.value.close()
+        assert "SECRET" in server.said()
