@@ -1,0 +1,339 @@
+"""The client of one benchmark on a host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from benchhost.client.address import TokenHeader, credential, located
+from benchhost.client.answers import BatchLine, Outcome, Score, ServiceVersion, Tasks
+from benchhost.client.faults import Request, no_such_route, problem_of
+from benchhost.client.transport import Answer, Retries, Transport
+from benchhost.errors import ClientError, HostUnreachable
+from benchhost.wire import native, vals
+
+T = TypeVar("T")
+
+JSON = "application/json"
+JSON_LINES = "application/jsonl"
+
+_IDS_AT_ONCE = 4000
+"""How many characters of task ids are sent in one query; servers and proxies refuse long ones."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Client:
+    """Asks a benchmark's host, for as long as it is open: ``async with Client(url, "gsm8k") as client``.
+
+    ``url`` is that of the host (``http://localhost:8000``), with the name of the ``benchmark`` beside it;
+    or that of the benchmark itself (``http://localhost:8000/b/gsm8k``); or that of another service that
+    speaks the contract of create-benchmark-service. What such a service does not offer of benchhost's
+    own routes is done with the contract's.
+
+    ``token`` goes with every request, in the ``token_header``, and so do the ``headers``. ``timeout`` is
+    the longest silence of the host in seconds; ``evaluation_timeout`` that while it judges or scores.
+    ``connections`` may be open at once; more requests wait.
+
+    Every method raises :class:`~benchhost.errors.ClientError`; :class:`~benchhost.errors.UsageError` is
+    raised here, by a URL, name or token that cannot be one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        benchmark: str | None = None,
+        *,
+        token: str | None = None,
+        token_header: TokenHeader = "authorization",  # noqa: S107
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        evaluation_timeout: float = 1800.0,
+        connections: int = 100,
+        retries: Retries | None = None,
+    ) -> None:
+        self._root, self.benchmark = located(url, benchmark)
+        named = self.benchmark is not None
+        self.url = f"{self._root}/b/{quote(self.benchmark, safe='')}" if self.benchmark is not None else self._root
+        self._headers = {**(headers or {}), **credential(token, token_header)}
+        self._timeout = timeout
+        self._evaluation_timeout = evaluation_timeout
+        self._connections = connections
+        # Where there is a /b/, there is a benchhost; to it, the same evaluation twice is the same one.
+        retries = retries or Retries()
+        resends = named if retries.posts is None else retries.posts
+        self._transport = Transport(self._headers, retries=retries, resends=resends, connections=connections)
+        self._has_batches = self._has_v1 = True
+
+    async def __aenter__(self) -> Self:
+        await self._transport.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+    # The host and the benchmark.
+
+    async def health(self) -> vals.Health:
+        """Ask whether the benchmark is loaded and can be used."""
+        return await self._get("Asking for health", "/health", vals.Health)
+
+    async def version(self, dataset: str | None = None) -> ServiceVersion:
+        """Ask which service, and which version of the dataset, answers."""
+        return await self._get("Asking for the version", "/version", ServiceVersion, dataset=dataset)
+
+    async def plugins(self) -> list[native.Plugin]:
+        """List what the host serves, and what it cannot serve and why."""
+        request = self._request("Listing the benchmarks", "GET", f"{self._root}/v1/plugins")
+        return self._read(request, await self._transport.ask(request), native.Plugins).plugins
+
+    # Tasks.
+
+    async def task_ids(
+        self,
+        *,
+        slice: str | None = None,  # noqa: A002
+        task_ids: Sequence[str] | None = None,
+        dataset: str | None = None,
+    ) -> list[str]:
+        """List the ids of a dataset's tasks: all, those of a ``slice`` (``start:stop:step``), or those asked for.
+
+        Ids that are asked for must all exist; each is returned once.
+        """
+        what = "Listing the ids of tasks"
+        if task_ids is None:
+            return (await self._get(what, "/verify-task-ids", vals.TaskIds, slice=slice, dataset=dataset)).task_ids
+        found: list[str] = []
+        for ids in _in_pieces(list(dict.fromkeys(task_ids))):
+            answer = await self._get(what, "/verify-task-ids", vals.TaskIds, task_ids=ids, dataset=dataset)
+            found += answer.task_ids
+        return found
+
+    async def tasks(self, dataset: str = "default") -> Tasks:
+        """Fetch all tasks of a dataset."""
+        return await self._get(
+            f"Listing the tasks of {dataset}", f"/v1/datasets/{quote(dataset, safe='')}/tasks", Tasks
+        )
+
+    # Judging.
+
+    async def evaluate(self, run_id: str, task_id: str, response: str, dataset: str | None = None) -> Outcome:
+        """Have a response judged, as part of a run. A failure of the host to judge it is an outcome too."""
+        if self._has_v1:
+            payload = {"type": "text", "schema": "text", "data": response}
+            body = {"run_id": run_id, "task_id": task_id, "payload": payload, **_named(dataset)}
+            request = self._post(f"Evaluating task {task_id}", "/v1/evaluate", body)
+            try:
+                answer = await self._ask(request)
+            except ClientError as error:
+                if not no_such_route(error):
+                    raise
+                self._has_v1 = False
+            else:
+                outcome = self._read(request, answer, Outcome)
+                outcome.evaluation_id = answer.headers.get("x-evaluation-id")
+                return outcome
+        result = await self.evaluate_response(task_id, response, dataset)
+        return Outcome(task_id=task_id, status="evaluated", result=result)
+
+    async def evaluate_response(self, task_id: str, response: str, dataset: str | None = None) -> Any:
+        """Have a response judged outside of any run, and return the bare result."""
+        body = {"task_id": task_id, "response": response, **_named(dataset)}
+        request = self._post(f"Evaluating task {task_id}", "/evaluate-response/", body)
+        return self._read(request, await self._ask(request), object)
+
+    async def evaluate_batch(
+        self, run_id: str, submissions: Sequence[tuple[str, str]], dataset: str | None = None
+    ) -> AsyncGenerator[tuple[int, Outcome], None]:
+        """Have many responses judged; yield outcomes as they come, each with its position in the submissions.
+
+        A submission is ``(task id, response)``. When the connection is cut, only those that are still
+        owed are sent again. Where there are no batches, they are sent one by one, many at a time; if one
+        then fails, no more are begun, and the error is raised after the last outcome.
+
+        Leave the loop early inside ``contextlib.aclosing``, so that the connection is closed at once.
+        """
+        owed = dict(enumerate(submissions))
+        tried = 0
+        while owed and self._has_batches:
+            positions = list(owed)
+            items = [{"task_id": task_id, "response": response} for task_id, response in owed.values()]
+            body = {"run_id": run_id, "submissions": items, **_named(dataset)}
+            request = self._post(f"Evaluating {len(items)} responses", "/v1/evaluate-batch", body, JSON_LINES)
+            try:
+                async with aclosing(self._lines(request)) as lines:
+                    async for index, outcome in lines:
+                        del owed[positions[index]]
+                        yield positions[index], outcome
+                if owed:
+                    ended = f"{request.what} failed: {request.shown} ended its answer with {len(owed)} still owed."
+                    raise HostUnreachable(ended, sent=True)
+            except ClientError as error:
+                if no_such_route(error):
+                    self._has_batches = False
+                    break
+                tried = tried if len(owed) == len(positions) else 0
+                await self._transport.pause(request, await self._explained(error), tried)
+                tried += 1
+        if owed:
+            async with aclosing(self._one_by_one(run_id, owed, dataset)) as found:
+                async for position, outcome in found:
+                    yield position, outcome
+
+    async def evaluation(self, evaluation_id: str) -> native.Evaluation:
+        """Look up an evaluation, finished or running, by its id."""
+        path = f"/v1/evaluations/{quote(evaluation_id, safe='')}"
+        return await self._get(f"Looking up evaluation {evaluation_id}", path, native.Evaluation)
+
+    # Scores.
+
+    async def score(
+        self, run_id: str, verdicts: Mapping[str, Outcome | vals.Verdict | None], dataset: str | None = None
+    ) -> Score:
+        """Have the verdicts of a run summed up; ``None`` for a task without one, which then counts as missing."""
+        if self._has_v1:
+            given = {
+                task: None if verdict is None else vals.Verdict(verdict.status, verdict.result, verdict.errors)
+                for task, verdict in verdicts.items()
+            }
+            body = {"run_id": run_id, "evaluation_results": given, **_named(dataset)}
+            request = self._post(f"Scoring run {run_id}", "/v1/score", body)
+            try:
+                return self._read(request, await self._ask(request), Score)
+            except ClientError as error:
+                if not no_such_route(error):
+                    raise
+        results = {
+            task: verdict.result if verdict is not None and verdict.status == "evaluated" else None
+            for task, verdict in verdicts.items()
+        }
+        return await self.final_score(results, dataset)
+
+    async def final_score(self, results: Mapping[str, Any], dataset: str | None = None) -> Score:
+        """Have results summed up: of every task what its evaluation answered, or ``None``."""
+        body = {"evaluation_results": results, **_named(dataset)}
+        request = self._post("Scoring", "/final-score/", body)
+        return self._read(request, await self._ask(request), Score)
+
+    # How.
+
+    async def _get(self, what: str, path: str, shape: type[T], **query: str | Sequence[str] | None) -> T:
+        given = {name: value for name, value in query.items() if value is not None}
+        url = f"{self.url}{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
+        request = self._request(what, "GET", url)
+        return self._read(request, await self._ask(request), shape)
+
+    def _request(self, what: str, method: Literal["GET", "POST"], url: str) -> Request:
+        return Request(what=what, method=method, url=url, timeout=self._timeout, accept=JSON)
+
+    def _post(self, what: str, path: str, body: dict[str, Any], accept: str = JSON) -> Request:
+        return Request(
+            what=what,
+            method="POST",
+            url=self.url + path,
+            timeout=self._evaluation_timeout,
+            body=_encode(body),
+            accept=accept,
+        )
+
+    async def _ask(self, request: Request) -> Answer:
+        try:
+            return await self._transport.ask(request)
+        except ClientError as error:
+            raise await self._explained(error) from error.__cause__
+
+    async def _explained(self, error: ClientError) -> ClientError:
+        """Say in an error about a path that does not exist which benchmarks the host has, if it is a benchhost."""
+        if error.status != 404 or (error.problem != "unknown-benchmark" and error.detail != "Not Found"):
+            return error
+        try:
+            names = [plugin.name for plugin in await self.plugins()]
+        except ClientError:
+            return error  # no benchhost, or it does not tell: there is nothing to add
+        if self.benchmark in names:
+            return error
+        there = f"The host has: {', '.join(names)}." if names else "The host has no benchmark."
+        message = f"{error} {there} The URL of a benchmark is {self._root}/b/<name>."
+        return ClientError(message, status=404, detail=error.detail, problem=error.problem)
+
+    def _read(self, request: Request, answer: Answer, shape: type[T]) -> T:
+        try:
+            return msgspec.json.decode(answer.body, type=shape)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            kind = answer.headers.get("content-type", "something without a type")
+            raise ClientError(
+                f"{request.what} failed: {request.method} {request.shown} answered {kind} that cannot be read "
+                f"({error}). Is this the URL of a benchmark service?",
+                status=200,
+            ) from error
+
+    async def _lines(self, request: Request) -> AsyncGenerator[tuple[int, Outcome], None]:
+        """Send a batch once, and read the outcomes as they come, each with its position in the batch."""
+        async with self._transport.send(request) as response:
+            rest = b""
+            async for chunk in response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    read = self._read(request, Answer(response.headers, line), BatchLine)
+                    if read.index is None:
+                        raise problem_of(request, line, self._headers)
+                    yield read.index, msgspec.convert(read, Outcome, from_attributes=True)
+
+    async def _one_by_one(
+        self, run_id: str, owed: Mapping[int, tuple[str, str]], dataset: str | None
+    ) -> AsyncGenerator[tuple[int, Outcome], None]:
+        slots = asyncio.Semaphore(self._connections)
+        failures: list[ClientError] = []
+
+        async def judge(position: int, task_id: str, response: str) -> tuple[int, Outcome] | None:
+            async with slots:
+                if failures:
+                    return None
+                try:
+                    return position, await self.evaluate(run_id, task_id, response, dataset)
+                except ClientError as error:
+                    failures.append(error)
+                    return None
+
+        judging = [asyncio.create_task(judge(position, *submission)) for position, submission in owed.items()]
+        try:
+            for finished in asyncio.as_completed(judging):
+                if (found := await finished) is not None:
+                    yield found
+        finally:
+            for task in judging:
+                task.cancel()
+            await asyncio.gather(*judging, return_exceptions=True)
+        if failures:
+            raise failures[0]
+
+
+def _named(dataset: str | None) -> dict[str, str]:
+    return {} if dataset is None else {"dataset": dataset}
+
+
+def _in_pieces(ids: Sequence[str]) -> Iterator[list[str]]:
+    """Part ids into groups that fit into a query."""
+    group: list[str] = []
+    length = 0
+    for task_id in ids:
+        size = len(quote(task_id)) + len("&task_ids=")
+        if group and length + size > _IDS_AT_ONCE:
+            yield group
+            group, length = [], 0
+        group.append(task_id)
+        length += size
+    if group:
+        yield group

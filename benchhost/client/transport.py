@@ -1,0 +1,180 @@
+"""Requests to a host, and sending them again where that is safe."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from benchhost.client.faults import Request, fault_of
+from benchhost.errors import ClientError, HostUnreachable
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT_TIMEOUT = 20.0
+"""Seconds to establish a connection."""
+
+IDLE = {True: 60.0, False: 3.0}
+"""Seconds that an unused connection is kept, if requests may be sent again, and if not.
+
+uvicorn hangs up after 5 seconds. A request that meets this on its way is lost, which matters where it
+cannot be sent again.
+"""
+
+
+class Retries(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a request is sent again, and after how long.
+
+    The wait before the nth time is drawn evenly from the upper half of ``first * 2**n`` seconds, at most
+    ``longest`` ("equal jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter).
+    A ``Retry-After`` is honoured instead, with jitter on top, unless it is more than ``patience`` seconds.
+
+    ``posts`` says whether a POST may be sent again after the host may have got it: judging a response
+    twice costs time and money, and where it is counted, of a quota. ``None`` leaves it to what the host
+    is: benchhost, to which the same evaluation is the same one however often it is asked for, or another
+    service. A POST that never left, or that was answered with a ``Retry-After``, is always sent again.
+    """
+
+    times: int = 5
+    first: float = 0.5
+    longest: float = 30.0
+    patience: float = 300.0
+    posts: bool | None = None
+
+    def delay(self, n: int, asked: float | None = None) -> float:
+        """Draw the seconds to wait before the request is sent again for the nth time, from 0."""
+        if asked:  # a host that asks for 0 seconds says nothing useful
+            return asked + random.random() * self.first
+        return min(self.longest, self.first * 2.0 ** min(n, 60)) * (1 + random.random()) / 2
+
+
+class Answer(NamedTuple):
+    """What a host answered."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """Sends requests. ``headers`` go with each; ``resends`` says whether a POST may be sent again.
+
+    Redirects are not followed: the headers may hold a token that is meant for this host alone.
+    """
+
+    def __init__(self, headers: Mapping[str, str], *, retries: Retries, resends: bool, connections: int) -> None:
+        self._headers = headers
+        self._retries = retries
+        self._resends = resends
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+        self._answered = False
+
+    async def open(self) -> None:
+        """Get ready to send."""
+        import aiohttp  # takes 0.2 s
+
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=IDLE[self._resends]),
+            headers={"User-Agent": "benchhost", **self._headers},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def ask(self, request: Request) -> Answer:
+        """Send a request, again if need be, and return the answer, whose status is 200.
+
+        Raises :class:`~benchhost.errors.ClientError`.
+        """
+        tried = 0
+        while True:
+            try:
+                async with self.send(request) as response:
+                    return Answer(response.headers, await response.read())
+            except ClientError as error:
+                await self.pause(request, error, tried)
+            tried += 1
+
+    @asynccontextmanager
+    async def send(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a request once, and have the answer, whose status is 200, to be read.
+
+        Raises :class:`~benchhost.errors.ClientError`, also from the block that reads.
+        """
+        import aiohttp
+        import yarl
+
+        if self._session is None:
+            raise RuntimeError("the client is not open: use it in `async with Client(...) as client`")
+        headers = {"Accept": request.accept}
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            async with self._session.request(
+                request.method,
+                yarl.URL(request.url, encoded=True),
+                data=request.body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=request.timeout),
+            ) as response:
+                self._answered = True
+                if response.status != 200:
+                    raise fault_of(request, response.status, response.headers, await response.read(), self._headers)
+                yield response
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise self._unreachable(request, error) from error
+
+    async def pause(self, request: Request, error: ClientError, tried: int) -> None:
+        """Wait until a request that failed may be sent again; or raise the error, if it may not.
+
+        ``tried`` is how often it was sent again already.
+        """
+        safe = self._resends or request.method == "GET" or error.retry_after is not None
+        if isinstance(error, HostUnreachable) and not error.sent:
+            safe = self._answered  # a host that was never there is not waited for
+        if not (error.retriable and safe) or tried >= self._retries.times:
+            raise error
+        if (error.retry_after or 0) > self._retries.patience:
+            raise error
+        await asyncio.sleep(self._retries.delay(tried, error.retry_after))
+
+    def _unreachable(self, request: Request, error: Exception) -> HostUnreachable:
+        import aiohttp
+
+        host = f"{request.what} failed: {request.method} {request.shown}"
+        if isinstance(error, aiohttp.ClientSSLError):
+            return HostUnreachable(
+                f"{host}: the connection is not secure ({_reason(error)}). Is it https, with a valid certificate?",
+                sent=False,
+                retriable=False,
+            )
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return HostUnreachable(f"{host}: no connection within {CONNECT_TIMEOUT:g} s.", sent=False)
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return HostUnreachable(f"{host}: there is no host of that name ({_reason(error)}).", sent=False)
+        if isinstance(error, aiohttp.ClientConnectorError):
+            refused = error.os_error.errno == errno.ECONNREFUSED
+            reason = "the connection was refused" if refused else f"there is no connection ({_reason(error)})"
+            return HostUnreachable(
+                f"{host}: {reason}. Is the server running, and is this its port? `benchhost serve` starts one.",
+                sent=False,
+            )
+        if isinstance(error, TimeoutError):
+            return HostUnreachable(f"{host}: the host said nothing for {request.timeout:g} s.", sent=True)
+        return HostUnreachable(f"{host}: the connection was cut ({_reason(error)}).", sent=True)
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
+    return getattr(inner, "strerror", None) or f"{type(inner).__name__}: {inner}".removesuffix(": ")
