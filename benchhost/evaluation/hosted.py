@@ -9,20 +9,22 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from benchhost import errors
 from benchhost.discovery import Entry
-from benchhost.errors import GraderDied, GradingFailed, HookOverran, NotOffered, PluginFault, RequestError, Unavailable
+from benchhost.errors import GradingFailed, HookOverran, NotOffered, PluginFault, RequestError, Unavailable
 from benchhost.evaluation.frames import Answer, Refused
-from benchhost.evaluation.process import GraderProcess, Lost, Outcome, Tell, Zygote
+from benchhost.evaluation.graders import Graders
+from benchhost.evaluation.process import Lost, Outcome, Tell, Zygote
 from benchhost.registry import REASONS, Description, Fault
 from benchhost.tasks import Catalogue
 
-CHECK_EVERY = 1.0
-"""Seconds between two looks at whether a grader is blocked."""
+LARGE = 256 * 1024
+"""Bytes of results from which on they are scored in a process apart.
 
-ALONE = 4
-"""The most processes in which calls are asked again alone, at the same time."""
+Decoding many results holds the interpreter's lock of its process for as long as it takes, and
+evaluations are not to wait for it.
+"""
 
-SPARE = 2
-"""The most graders that are started in the place of such as are silent and may be blocked."""
+SCORING = frozenset({"final_score", "score"})
+"""The operations that are given results."""
 
 State = Literal["loading", "serving", "faulty"]
 
@@ -48,9 +50,7 @@ class Allowance(Protocol):
 class HostedBenchmark:
     """One installed benchmark, from the moment its plugin was found.
 
-    Its hooks run in grader processes. When one of those ends although it should not, every call that
-    it had not answered is asked again, each alone in a process of its own: so the one that is to blame
-    is found out, and the others are judged after all.
+    Its hooks run in grader processes (:mod:`benchhost.evaluation.graders`).
     """
 
     def __init__(
@@ -67,17 +67,11 @@ class HostedBenchmark:
         self.fault: Fault | None = None
         self.memo: dict[str, bytes] = {}
         """Answers that stay the same for as long as this plugin is loaded, encoded once."""
-        self._mother = mother
-        self._settings = settings
-        self._load_timeout = load_timeout
-        self._most_graders = graders
         self._on_fault = on_fault
-        self._graders: list[GraderProcess] = []
-        self._starting: asyncio.Task[GraderProcess] | None = None
-        self._alone = asyncio.Semaphore(ALONE)
+        self._graders = Graders(mother, entry, settings, load_timeout=load_timeout, most=graders)
+        self._scorers = Graders(mother, entry, settings, load_timeout=load_timeout, most=1)
         self._description: Description | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._checking: asyncio.Task[None] | None = None
         self._calls = 0
         self._drained = asyncio.Event()
         self._drained.set()
@@ -171,13 +165,15 @@ class HostedBenchmark:
         :class:`Declined` when the author's hook said itself that there is no verdict, and
         :class:`~benchhost.errors.GradingFailed` for everything that is our failure.
         """
+        graders = self._scorers if len(body) > LARGE and operation in SCORING else self._graders
+        deadline = self._deadline()
         with self.in_use():
             try:
-                outcome = await (await self._ask(operation, dataset, task, body, tell))
+                outcome = await (await graders.ask(operation, dataset, task, body, deadline, tell))
             except Lost as lost:
                 if lost.alone:
-                    raise self._blame(lost, operation) from None
-                outcome = await self._call_alone(operation, dataset, task, body, tell)
+                    raise graders.blame(lost, operation, deadline) from None
+                outcome = await graders.ask_alone(operation, dataset, task, body, deadline, tell)
         if isinstance(outcome, Answer):
             return outcome
         raise _error(outcome)
@@ -194,6 +190,7 @@ class HostedBenchmark:
         ready: list[asyncio.Future[Outcome]] = []
         news = asyncio.Event()
         turn: asyncio.Task[bool] | None = None
+        deadline = self._deadline()
 
         def done(future: asyncio.Future[Outcome]) -> None:
             ready.append(future)
@@ -209,7 +206,7 @@ class HostedBenchmark:
                             turn = None
                         elif turn is not None or not allowed.take():
                             break
-                        future = await self._ask(operation, dataset, item[1], item[2])
+                        future = await self._graders.ask(operation, dataset, item[1], item[2], deadline)
                         waiting[future] = item
                         future.add_done_callback(done)
                         item = next(queue, None)
@@ -224,7 +221,9 @@ class HostedBenchmark:
                         key, task, body = waiting.pop(future)
                         lost = future.exception()
                         if isinstance(lost, Lost) and not lost.alone:  # the others need not wait for this one
-                            again = asyncio.ensure_future(self._call_alone(operation, dataset, task, body))
+                            again = asyncio.ensure_future(
+                                self._graders.ask_alone(operation, dataset, task, body, deadline)
+                            )
                             waiting[again] = (key, task, body)
                             again.add_done_callback(done)
                         else:
@@ -243,7 +242,7 @@ class HostedBenchmark:
         try:
             outcome = future.result()
         except Lost as lost:
-            return self._blame(lost, operation)
+            return self._graders.blame(lost, operation, self._deadline())
         except Exception as error:  # each to be recorded as the outcome of its own task
             return error
         return outcome if isinstance(outcome, Answer) else _error(outcome)
@@ -264,17 +263,6 @@ class HostedBenchmark:
             if not self._calls:
                 self._drained.set()
 
-    async def _ask(
-        self, operation: str, dataset: str, task: str, body: bytes, tell: Tell | None = None
-    ) -> asyncio.Future[Outcome]:
-        try:
-            grader = self._free_grader() or await self._start()
-        except GraderDied as error:
-            future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            future.set_exception(error)
-            return future
-        return grader.call(operation, dataset, task, body, self._deadline(), tell)
-
     async def drain(self, timeout: float) -> None:
         """Wait until nobody uses it, at most ``timeout`` seconds."""
         with contextlib.suppress(TimeoutError):
@@ -284,82 +272,18 @@ class HostedBenchmark:
 
     def close(self) -> None:
         """Stop loading and end the graders."""
-        for task in (self._opening, self._checking, self._starting):
-            if task is not None:
-                task.cancel()
-        for grader in self._graders:
-            grader.kill()
+        if self._opening is not None:
+            self._opening.cancel()
+        self._graders.close()
+        self._scorers.close()
 
     async def _open(self) -> None:
-        grader = GraderProcess(self._mother, self.entry, self._settings)
         try:
-            self._description = await grader.open(self._load_timeout)
+            self._description = await self._graders.open()
         except Exception as error:  # nothing may leave those who ask for it waiting for ever
             reason = error.reason if isinstance(error, PluginFault) else "load-died"
             self.fault = Fault(self.entry, reason, str(error))
             self._on_fault(self.fault)
-            return
-        self._graders.append(grader)
-        self._checking = asyncio.create_task(self._check())
-
-    async def _check(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_EVERY)
-            for grader in self._graders:
-                grader.check()
-
-    def _free_grader(self) -> GraderProcess | None:
-        self._graders = [grader for grader in self._graders if not grader.retired or grader.outstanding]
-        usable = [grader for grader in self._graders if not grader.retired]
-        if (heard := [grader for grader in usable if not grader.silent]) or len(usable) >= self._most_graders + SPARE:
-            usable = heard or usable
-        else:
-            return None
-        best = min(usable, key=lambda grader: grader.outstanding) if len(usable) > 1 else usable[0]
-        if best.outstanding and len(usable) < self._most_graders:
-            self._begin_another()
-        return best
-
-    async def _start(self) -> GraderProcess:
-        return await asyncio.shield(self._begin_another())
-
-    def _begin_another(self) -> asyncio.Task[GraderProcess]:
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._another())
-            self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())  # if nobody waits
-        return self._starting
-
-    async def _another(self) -> GraderProcess:
-        try:
-            grader = GraderProcess(self._mother, self.entry, self._settings)
-            try:
-                await grader.open(self._load_timeout)
-            except PluginFault as fault:
-                raise GraderDied(f"{self.name}: a grader could not be started again: {fault}") from fault
-            self._graders.append(grader)
-            return grader
-        finally:
-            self._starting = None
-
-    async def _call_alone(
-        self, operation: str, dataset: str, task: str, body: bytes, tell: Tell | None = None
-    ) -> Outcome:
-        async with self._alone:
-            grader = GraderProcess(self._mother, self.entry, self._settings)
-            try:
-                await grader.open(self._load_timeout)
-                self._graders.append(grader)  # so that it is watched; retired, so that it gets no other call
-                grader.retired = True
-                return await grader.call(operation, dataset, task, body, self._deadline(), tell)
-            except PluginFault as fault:
-                raise GraderDied(f"{self.name}: a grader could not be started again: {fault}") from fault
-            except Lost as lost:
-                raise self._blame(lost, operation) from None
-
-    def _blame(self, lost: Lost, operation: str) -> GradingFailed:
-        if lost.blocked:
-            return HookOverran(f"{self.name}: {operation} blocked its process beyond {self._deadline():g} s")
-        return GraderDied(f"{self.name}: the grading process ended during {operation}")
 
 
 def unavailable(fault: Fault) -> Unavailable:

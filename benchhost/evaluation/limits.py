@@ -38,9 +38,7 @@ class Gate:
     the other.
     """
 
-    def __init__(
-        self, name: str, limits: Limits, most: int, *, tenant: str = "", before: Gate | None = None
-    ) -> None:
+    def __init__(self, name: str, limits: Limits, most: int, *, tenant: str = "", before: Gate | None = None) -> None:
         self._name = name
         self._most = most
         self._before = before
@@ -174,4 +172,3 @@ class Gate:
             self._poll_later()
         elif self._slots is not None:
             self._slots.want(False)
-

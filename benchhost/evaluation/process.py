@@ -208,6 +208,11 @@ class GraderProcess:
         return len(self._outstanding)
 
     @property
+    def usable(self) -> bool:
+        """Whether it may be given calls, and is heard of."""
+        return not self.retired and not self.silent
+
+    @property
     def silent(self) -> bool:
         """Whether nothing was heard of it for long although it works: a hook may hold the interpreter's lock."""
         return bool(self._outstanding) and time.monotonic() - self._heard > SILENCE

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchhost.evaluation import hosted, process
+from benchhost.evaluation import graders, process
 from benchhost.evaluation.evaluator import Context, Evaluator, Submission
 from benchhost.evaluation.limits import Limits
 from benchhost.evaluation.owners import Owner
@@ -45,7 +45,10 @@ class Hub:
     def graders(self) -> list[int]:
         """Return the process ids of all graders that are not retired."""
         return [
-            grader._pid for benchmark in self.roster for grader in benchmark._graders if grader._pid and not grader.retired
+            grader._pid
+            for benchmark in self.roster
+            for grader in benchmark._graders.processes
+            if grader._pid and not grader.retired
         ]
 
 
@@ -53,7 +56,9 @@ OpenHub = Callable[..., AbstractAsyncContextManager[Hub]]
 
 
 @asynccontextmanager
-async def _open(folder: Path, plugins: Path, limits: dict[str, Any] | None = None, **hosting: Any) -> AsyncIterator[Hub]:
+async def _open(
+    folder: Path, plugins: Path, limits: dict[str, Any] | None = None, **hosting: Any
+) -> AsyncIterator[Hub]:
     """Open a hub that serves what is installed in ``plugins``, unless ``only`` says otherwise."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(plugins)  # a fresh interpreter finds its plugins by it
@@ -97,5 +102,5 @@ def _soon() -> Any:
     """Notice within a second, rather than within six, that a grader is blocked."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "GRACE", 1.5)
-        patch.setattr(hosted, "CHECK_EVERY", 0.2)
+        patch.setattr(graders, "CHECK_EVERY", 0.2)
         yield
