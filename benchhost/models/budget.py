@@ -34,6 +34,13 @@ class TimeBudget:
         """Whether the time was up before the block ended."""
         return self._scope.cancelled_caught
 
+    @property
+    def left(self) -> float | None:
+        """The seconds of work that are left; ``None`` without a limit."""
+        if self._seconds == math.inf:
+            return None
+        return max(0.0, self._left if self._waiting else self._scope.deadline - anyio.current_time())
+
     def __enter__(self) -> Self:
         self._scope.deadline = anyio.current_time() + self._seconds
         self._scope.__enter__()

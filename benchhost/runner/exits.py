@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 from typing import Literal
 
-RunStatus = Literal["running", "complete", "errors", "incomplete", "failed"]
-"""``complete``: every attempt has its verdict, or was given up by the model. ``errors``: finished, some with errors.
+RunStatus = Literal["running", "complete", "generated", "errors", "incomplete", "failed"]
+"""``complete``: every attempt has its verdict, or was given up by the model. ``generated``:
+every attempt has its response, and none was to be evaluated. ``errors``: finished, some with errors.
 ``incomplete``: stopped before its end. ``failed``: the engine itself failed. One that is ``running`` and
 that no process has locked was interrupted (:func:`benchhost.runner.lock.is_locked`)."""
 
@@ -20,17 +21,3 @@ class ExitCode(enum.IntEnum):
     TASK_ERRORS = 3
     INCOMPLETE = 4
     REFUSED = 5
-
-    @classmethod
-    def of(cls, status: RunStatus) -> ExitCode:
-        """Return the exit code of a command that leaves a run in a status."""
-        return _CODES[status]
-
-
-_CODES: dict[RunStatus, ExitCode] = {
-    "running": ExitCode.INCOMPLETE,
-    "complete": ExitCode.COMPLETE,
-    "errors": ExitCode.TASK_ERRORS,
-    "incomplete": ExitCode.INCOMPLETE,
-    "failed": ExitCode.HARNESS_FAILURE,
-}

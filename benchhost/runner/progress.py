@@ -158,6 +158,10 @@ class Progress:
         else:
             found.count += 1
 
+    def errors_count(self) -> int:
+        """Return how many failures this session has seen."""
+        return sum(error.count for error in self.errors.values())
+
     def warn(self, text: str) -> None:
         """Add a warning for people, once."""
         if text not in self.warnings:

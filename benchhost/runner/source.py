@@ -41,7 +41,8 @@ class Source(Protocol):
 
     ``ids`` are in the dataset's order. ``version`` is a label of the dataset's content, and
     ``evaluator_version`` that of what judges. ``reference`` fetches the gold answer to a task; ``None``
-    where that is out of reach. ``kind`` and ``host`` go into the run's configuration.
+    where that is out of reach. ``scores`` says whether the benchmark scores a set of results in a way of
+    its own. ``kind`` and ``host`` go into the run's configuration.
     """
 
     benchmark: str
@@ -51,6 +52,7 @@ class Source(Protocol):
     kind: SourceKind
     host: str | None
     ids: Sequence[str]
+    scores: bool
     reference: Callable[[str], Awaitable[str | None]] | None
 
     def task(self, task_id: str) -> bytes:
@@ -80,7 +82,7 @@ class Source(Protocol):
         ...
 
     async def score(self, run: str, results: Mapping[str, Result | None]) -> FinalScore | None:
-        """Have the benchmark score results; ``None`` when it leaves that to us (:func:`benchhost.scoring.summarise`).
+        """Have the benchmark score results, ``None`` where there is none; its answer may be ``None`` too.
 
         Raises :class:`~benchhost.errors.BenchhostError` when it fails.
         """

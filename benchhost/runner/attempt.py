@@ -1,0 +1,259 @@
+"""One attempt at one task: prompt, generation under a budget of time, and a record of what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchhost.contract import (
+    Call,
+    Context,
+    EvaluationStatus,
+    GenerationResult,
+    GenerationStatus,
+    Model,
+    Result,
+    Runner,
+    Task,
+)
+from benchhost.log import mask
+from benchhost.models import PriceTable, Spend, TimeBudget
+from benchhost.runner.account import Account, Charged
+from benchhost.runner.config import RunConfig
+from benchhost.runner.failures import Failure, failure_of
+from benchhost.runner.names import folder_name
+from benchhost.runner.source import Source, Verdict
+from benchhost.store import AttemptRecord, AttemptVerdict
+
+LONGEST_FACET = 64
+"""The most characters of a public field by which results may be sliced."""
+
+_encode = msgspec.json.Encoder().encode
+_public = msgspec.json.Decoder(dict[str, Any])
+
+
+class Workshop(msgspec.Struct, frozen=True, kw_only=True):
+    """What all attempts of a run share. ``logs`` is the folder for logs and tracebacks."""
+
+    run: str
+    config: RunConfig
+    source: Source
+    runner: Runner[Any]
+    model: Model
+    judge: Model | None
+    prices: PriceTable
+    account: Account
+    logs: Path
+
+
+class Attempt:
+    """An attempt that is made now, or whose response was generated earlier and is to be judged now."""
+
+    def __init__(self, workshop: Workshop, task_id: str, epoch: int, number: int) -> None:
+        self.task_id = task_id
+        self.epoch = epoch
+        self.number = number
+        self.result: GenerationResult | None = None
+        self.spend = Spend()
+        self._workshop = workshop
+        self._began = time.time()
+
+    async def generate(self) -> AttemptRecord:
+        """Have the runner make the attempt. Whatever the runner raises is in the record; nothing is raised."""
+        shop = self._workshop
+        failure: Failure | None = None
+        try:
+            task = self._task()
+            seconds = task.timeout if task.timeout is not None else shop.config.timeout
+            budget = TimeBudget(seconds if seconds is None or seconds > 0 else None)
+            context = self._context(budget, self.spend)
+            with budget:
+                given = await shop.runner.generate(task, context.model, context)
+            if budget.exceeded:
+                result = self._result(GenerationStatus.MAX_TIME, error=f"generation timed out after {seconds:g} seconds")
+            else:
+                result = self._checked(given)
+        except Exception as error:  # a runner's code may raise anything, and it is this task's error alone
+            failure = failure_of(error)
+            result = self._result(failure.status, error=failure.message)
+            if not failure.told:
+                self._keep_traceback(error)
+        return self.record(result, failure)
+
+    def record(self, result: GenerationResult, failure: Failure | None = None) -> AttemptRecord:
+        """Make the record of a generation, with the evaluation where that needs no judge."""
+        shop = self._workshop
+        task = _public.decode(shop.source.task(self.task_id))
+        result.data = _sayable(result.data)
+        result.error = None if result.error is None else _sayable(result.error)
+        result.question = result.question or task["question"]
+        result.model = result.model or shop.model.name
+        result.generation_version = result.generation_version or shop.config.runner_version
+        if self._folder().is_dir():
+            result.log_dir = result.log_dir or str(self._folder())
+        self.result = result
+        now = time.time()
+        return AttemptRecord(
+            run=shop.run,
+            task=self.task_id,
+            epoch=self.epoch,
+            number=self.number,
+            task_digest=shop.source.digest(self.task_id),
+            facets=_encode(facets_of(task)),
+            status=result.status.value,
+            kind=failure.kind if failure else _kind(result),
+            message=result.error or "",
+            retriable=failure.retriable if failure else result.status.retriable,
+            response_digest=response_digest(result.data),
+            spend=_encode(self.spend),
+            started_at=self._began,
+            generated_at=now,
+            generation=_encode(result),
+        )
+
+    async def evaluate(self) -> Verdict | None:
+        """Have the runner judge its generation; ``None`` when it leaves that to the benchmark."""
+        assert self.result is not None
+        shop = self._workshop
+        spend = Spend()
+        try:
+            context = self._context(TimeBudget(None), spend, judge=shop.judge)
+            result = await shop.runner.evaluate(self._task(), self.result, context)
+            if result is None:
+                return None
+            if not isinstance(result, Result):
+                raise TypeError(f"evaluate returned {type(result).__name__}, expected a benchhost.Result or None")
+            result = Result(score=result.score, passed=result.passed, metrics=result.metrics, feedback=result.feedback)
+        except Exception as error:  # as in generate
+            failure = failure_of(error)
+            self._keep_traceback(error)
+            ours = failure.status is not GenerationStatus.ERROR
+            status = EvaluationStatus.INFRA_ERROR if ours else EvaluationStatus.ERROR
+            return Verdict(status=status, kind=failure.kind, errors=(failure.message,), spend=spend)
+        return Verdict(status=EvaluationStatus.EVALUATED, result=result, spend=spend)
+
+    def verdict_without_judge(self) -> Verdict | None:
+        """Return the verdict on a generation that is no success: there is nothing to judge in it."""
+        assert self.result is not None
+        return verdict_without_judge(self.result)
+
+    def judged(self, verdict: Verdict) -> AttemptVerdict:
+        """Make the record of a verdict."""
+        assert self.result is not None
+        shop = self._workshop
+        failed = verdict.status not in (EvaluationStatus.EVALUATED, EvaluationStatus.DID_NOT_COMPLETE)
+        return AttemptVerdict(
+            run=shop.run,
+            task=self.task_id,
+            epoch=self.epoch,
+            number=self.number,
+            response_digest=response_digest(self.result.data),
+            kind=verdict.kind,
+            message=verdict.errors[0] if failed and verdict.errors else "",
+            evaluation_status=verdict.status.value,
+            evaluator_version=verdict.evaluator_version or shop.config.evaluator_version,
+            score=verdict.result.score if verdict.result is not None else None,
+            evaluation=_encode(verdict),
+            evaluated_at=time.time(),
+        )
+
+    def _task(self) -> Task:
+        shop = self._workshop
+        return msgspec.json.decode(shop.source.task(self.task_id), type=shop.runner.task_model)
+
+    def _context(self, budget: TimeBudget, spend: Spend, judge: Model | None = None) -> Context:
+        shop = self._workshop
+        source = shop.source
+        reference = source.reference
+        call = Call(
+            task_id=self.task_id,
+            epoch=self.epoch,
+            reference=None if reference is None else lambda: reference(self.task_id),
+            waiting=budget.waiting,
+        )
+        sampling = shop.config.sampling
+        return Context(
+            task_id=self.task_id,
+            epoch=self.epoch,
+            attempt=self.number,
+            model=Charged(shop.model, shop.prices, shop.account, spend, sampling=sampling, call=call),
+            judge=judge and Charged(judge, shop.prices, shop.account, spend, sampling=None, call=call),
+            sampling=sampling,
+            params=shop.runner.params,
+            call=call,
+            prompt=lambda: source.prompt(self.task_id),
+            log_dir=self._make_folder,
+            seconds_left=lambda: budget.left,
+        )
+
+    def _checked(self, given: object) -> GenerationResult:
+        if isinstance(given, str):
+            return self._result(GenerationStatus.SUCCESS, data=given)
+        if not isinstance(given, GenerationResult):
+            raise TypeError(
+                f"the runner's generate returned {type(given).__name__}, expected a str or a benchhost.GenerationResult"
+            )
+        if given.task_id != self.task_id:
+            raise ValueError(f"the runner's generate answered task {given.task_id!r} when asked for {self.task_id!r}")
+        return msgspec.convert(msgspec.structs.asdict(given), GenerationResult)  # which checks every field
+
+    def _result(self, status: GenerationStatus, *, data: str = "", error: str | None = None) -> GenerationResult:
+        return GenerationResult(task_id=self.task_id, status=status, data=data, error=error)
+
+    def _folder(self) -> Path:
+        return self._workshop.logs / folder_name(self.task_id) / f"epoch-{self.epoch}" / f"attempt-{self.number}"
+
+    def _make_folder(self) -> Path:
+        folder = self._folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _keep_traceback(self, error: Exception) -> None:
+        text = str(mask("".join(traceback.format_exception(error))))
+        (self._make_folder() / "traceback.txt").write_text(text, "utf-8", "backslashreplace")
+
+
+def verdict_without_judge(result: GenerationResult) -> Verdict | None:
+    """Return the verdict on a generation that is no success, and ``None`` for one that is."""
+    if result.status is GenerationStatus.SUCCESS:
+        return None
+    if result.status in (GenerationStatus.MAX_TIME, GenerationStatus.MAX_TURNS):
+        return Verdict(status=EvaluationStatus.DID_NOT_COMPLETE, kind=result.status.value, errors=_said(result))
+    if result.status is GenerationStatus.CANCELLED:
+        return Verdict(status=EvaluationStatus.CANCELLED, kind=result.status.value, errors=_said(result))
+    return Verdict(status=EvaluationStatus.GENERATION_ERROR, kind=_kind(result), errors=_said(result))
+
+
+def response_digest(data: str) -> str:
+    """Return the SHA-256 of a response, in hexadecimal."""
+    return hashlib.sha256(data.encode()).hexdigest()
+
+
+def facets_of(task: Mapping[str, Any]) -> dict[str, str | int | bool]:
+    """Return the public fields of a task by which results may be sliced: short texts, whole numbers, truth values."""
+    return {
+        name: value
+        for name, value in task.items()
+        if name not in ("id", "question", "timeout")
+        and isinstance(value, str | int)
+        and (not isinstance(value, str) or len(value) <= LONGEST_FACET)
+    }
+
+
+def _said(result: GenerationResult) -> tuple[str, ...]:
+    return (result.error,) if result.error else ()
+
+
+def _kind(result: GenerationResult) -> str:
+    return "" if result.status is GenerationStatus.SUCCESS else result.status.value
+
+
+def _sayable(text: str) -> str:
+    """Replace halves of characters, which no encoding can say: a model may give them."""
+    return text.encode("utf-8", "replace").decode()

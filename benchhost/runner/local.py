@@ -1,0 +1,179 @@
+"""The tasks of a benchmark that this process hosts, judged by its hub."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+
+from benchhost.contract import EvaluationStatus, FinalScore, Result, Task
+from benchhost.errors import Busy, GradingFailed, TooLarge, UnknownTask
+from benchhost.evaluation.evaluator import Context, Evaluator
+from benchhost.evaluation.evaluator import Submission as Judged
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.runner.config import SourceKind
+from benchhost.runner.source import Submission, Verdict
+from benchhost.store import Evaluation
+from benchhost.tasks import Catalogue
+from benchhost.wire.vals import ScoreAnswer, ScoreRequest
+from benchhost.wire.vals import Verdict as WireVerdict
+
+LONGEST_WAIT = 5.0
+"""The most seconds to wait before a busy host is asked again; it says itself how long, too."""
+
+_task = msgspec.json.Decoder(Task)
+_text = msgspec.json.Decoder(str)
+_result = msgspec.json.Decoder(Result)
+_scored = msgspec.json.Decoder(ScoreAnswer)
+
+
+class LocalSource:
+    """A dataset of a hosted benchmark; make one with :meth:`open`.
+
+    ``trusted`` is for the operator's own command line only: it gives the gold answers to models that
+    replay them, and says why a judge failed, either of which may show what is hidden.
+    """
+
+    kind: SourceKind = "benchmark"
+    host: str | None = None
+
+    def __init__(
+        self,
+        hosted: HostedBenchmark,
+        evaluator: Evaluator,
+        catalogue: Catalogue,
+        *,
+        version: str | None,
+        tenant: str,
+        trusted: bool,
+    ) -> None:
+        self.benchmark = hosted.name
+        self.dataset = catalogue.name
+        self.version = catalogue.fingerprint if version is None else version
+        self.evaluator_version = hosted.version
+        self.ids: Sequence[str] = catalogue.ids
+        self.scores = hosted.offers("calculate_final_score")
+        offered = trusted and hosted.offers("reference_response")
+        self.reference: Callable[[str], Awaitable[str | None]] | None = self._reference if offered else None
+        self._hosted = hosted
+        self._evaluator = evaluator
+        self._catalogue = catalogue
+        self._tenant = tenant
+        self._trusted = trusted
+        self._own_prompt = hosted.offers("prompt")
+
+    @classmethod
+    async def open(
+        cls,
+        hosted: HostedBenchmark,
+        evaluator: Evaluator,
+        dataset: str | None = None,
+        *,
+        version: str | None = None,
+        tenant: str = "",
+        trusted: bool = False,
+    ) -> LocalSource:
+        """Wait until the benchmark is loaded, and find the dataset.
+
+        ``version`` is the label of the dataset's content that may be shown; without one it is the
+        fingerprint, which is only for the operator, since it covers the hidden answers.
+
+        Raises :class:`~benchhost.errors.Unavailable` and :class:`~benchhost.errors.UnknownDataset`.
+        """
+        await hosted.ready()
+        return cls(hosted, evaluator, hosted.catalogue(dataset), version=version, tenant=tenant, trusted=trusted)
+
+    def task(self, task_id: str) -> bytes:
+        """Return the public part of a task."""
+        return self._catalogue.public[self._position(task_id)]
+
+    def digest(self, task_id: str) -> str:
+        """Return the digest of the whole task."""
+        return self._catalogue.digests[self._position(task_id)]
+
+    async def prompt(self, task_id: str) -> str:
+        """Ask the benchmark's hook, if it has one."""
+        if not self._own_prompt:
+            return _task.decode(self.task(task_id)).question
+        answer = await self._hosted.call("prompt", dataset=self.dataset, task=task_id)
+        return _text.decode(answer.data)
+
+    async def evaluate(
+        self, run: str, submissions: Sequence[Submission]
+    ) -> AsyncIterator[Sequence[tuple[int, Verdict]]]:
+        """Have the hub judge responses. A host that is busy is asked again until it is not."""
+        known = [i for i, submission in enumerate(submissions) if submission.task_id in self._catalogue.positions]
+        if len(known) < len(submissions):
+            unknown = set(range(len(submissions))) - set(known)
+            yield [(i, self._not_a_task(submissions[i].task_id)) for i in sorted(unknown)]
+        context = Context(tenant=self._tenant, dataset=self.dataset, run=run)
+        most = len(known)
+        while known:
+            part = known[:most]
+            judged = [Judged(submissions[i].task_id, submissions[i].response) for i in part]
+            try:
+                async for evaluations in self._evaluator.evaluate_many(self._hosted, context, judged):
+                    yield [(part[place], self._verdict(evaluation)) for place, evaluation in evaluations]
+            except Busy as busy:
+                await asyncio.sleep(min(busy.retry_after, LONGEST_WAIT))
+                continue
+            except TooLarge:
+                most = max(1, most // 2)
+                continue
+            known = known[most:]
+
+    async def score(self, run: str, results: Mapping[str, Result | None]) -> FinalScore | None:
+        """Call the benchmark's hook, if it has one."""
+        if not self.scores:
+            return None
+        given = {
+            task_id: None if result is None else WireVerdict("evaluated", msgspec.to_builtins(result))
+            for task_id, result in results.items()
+        }
+        body = msgspec.json.encode(ScoreRequest(run, given, self.dataset))
+        answer = _scored.decode((await self._hosted.call("score", body=body)).data)
+        return FinalScore(score=answer.final_score, metadata=answer.metadata)
+
+    async def _reference(self, task_id: str) -> str | None:
+        answer = await self._hosted.call("reference_response", dataset=self.dataset, task=task_id)
+        return None if answer.data == b"null" else _text.decode(answer.data)
+
+    def _position(self, task_id: str) -> int:
+        try:
+            return self._catalogue.positions[task_id]
+        except KeyError:
+            raise UnknownTask(f"Task ID not found: {task_id[:200]}") from None
+
+    def _not_a_task(self, task_id: str) -> Verdict:
+        said = f"the dataset {self.dataset} of {self.benchmark} has no task {task_id[:200]}, so nothing can judge it"
+        return Verdict(status=EvaluationStatus.ERROR, kind=UnknownTask.slug, errors=(said,))
+
+    def _verdict(self, evaluation: Evaluation) -> Verdict:
+        verdict = Verdict(
+            status=EvaluationStatus.EVALUATED,
+            evaluation_id=evaluation.id,
+            evaluator_version=evaluation.evaluator_version,
+        )
+        if evaluation.status == "scored" and evaluation.result is not None:
+            verdict.result = _result.decode(evaluation.result)
+        elif evaluation.status == "error":
+            verdict.status = EvaluationStatus.JUDGE_ERROR
+            verdict.kind = _kind(evaluation)
+            cause = (evaluation.cause,) if self._trusted and evaluation.cause else ()
+            verdict.errors = (*evaluation.errors, *cause)
+        else:
+            verdict.status = EvaluationStatus.INFRA_ERROR
+            verdict.kind = evaluation.status
+            verdict.errors = ("the evaluation was taken over by another process, which did not finish it",)
+        return verdict
+
+
+def _kind(evaluation: Evaluation) -> str:
+    """Return the class of a judge's failure, which the hub records by its title only."""
+    if evaluation.cause is None:
+        return "declined"
+    said = evaluation.errors[0] if evaluation.errors else ""
+    failures: list[type[GradingFailed]] = [GradingFailed, *GradingFailed.__subclasses__()]
+    kinds = {failure.title: failure.slug for failure in failures}
+    return next((slug for title, slug in kinds.items() if said.startswith(f"{title}.")), GradingFailed.slug)

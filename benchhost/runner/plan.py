@@ -1,0 +1,93 @@
+"""What is still to be done of a run: the selected tasks times epochs, less what is finished."""
+
+from __future__ import annotations
+
+import enum
+from array import array
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from benchhost.contract import EvaluationStatus, GenerationStatus
+from benchhost.runner.config import RunConfig, RunOptions
+from benchhost.store import AttemptRecord
+
+
+class Work(enum.IntEnum):
+    """What is owed for one task and epoch."""
+
+    GENERATE = 0
+    EVALUATE = 1
+    NOTHING = 2
+
+
+class Owed(msgspec.Struct, frozen=True):
+    """An attempt to be made (``number`` is then a new one), or one whose response is to be evaluated."""
+
+    task_id: str
+    epoch: int
+    number: int
+    work: Work
+
+
+class Plan:
+    """Three bytes for each task and epoch: what is owed, and how many attempts there were.
+
+    The order is that of the tasks, epoch by epoch, so that a run that is stopped has seen as many tasks as it can.
+    """
+
+    def __init__(self, task_ids: Sequence[str], epochs: int) -> None:
+        self._ids = task_ids
+        self._places = {task_id: place for place, task_id in enumerate(task_ids)}
+        self.size = len(task_ids) * epochs
+        self._epochs = epochs
+        self._work = bytearray(self.size)
+        self._numbers = array("H", bytes(2 * self.size))
+
+    def saw(self, record: AttemptRecord, work: Work) -> bool:
+        """Take note of a recorded attempt and what it leaves to do; ``False`` if it is outside of this run's selection."""
+        place = self._places.get(record.task)
+        if place is None or not 1 <= record.epoch <= self._epochs:
+            return False
+        slot = (record.epoch - 1) * len(self._ids) + place
+        self._numbers[slot] = max(self._numbers[slot], record.number)
+        if record.latest:
+            self._work[slot] = work
+        return True
+
+    def owed(self, options: RunOptions) -> Iterator[Owed]:
+        """Yield what is to be done in this session."""
+        wanted = {Work.GENERATE} if options.generate else set()
+        wanted |= {Work.EVALUATE} if options.evaluate else set()
+        for slot in range(self.size):
+            work = Work(self._work[slot])
+            if work not in wanted:
+                continue
+            epoch, place = divmod(slot, len(self._ids))
+            task_id = self._ids[place]
+            if options.only is None or task_id in options.only:
+                number = self._numbers[slot] + (work is Work.GENERATE)
+                yield Owed(task_id, epoch + 1, number, work)
+
+    def count(self, work: Work) -> int:
+        """Return for how many tasks and epochs this work is owed, whatever this session does."""
+        return self._work.count(work)
+
+
+def work_left(record: AttemptRecord, task_digest: str | None, config: RunConfig, retry: frozenset[str]) -> Work:
+    """Say what a recorded attempt leaves to do.
+
+    ``task_digest`` is that of the task as it is now: a response to another task counts for nothing, nor
+    does a verdict of another version of the evaluator. ``retry`` is :attr:`RunOptions.retry`.
+    """
+    status = GenerationStatus(record.status)
+    judged = record.evaluation_status
+    if record.task_digest != task_digest or record.retriable or status.value in retry:
+        return Work.GENERATE
+    if status is not GenerationStatus.SUCCESS:
+        if record.kind in retry:
+            return Work.GENERATE
+        return Work.NOTHING if judged else Work.EVALUATE
+    if judged is None or EvaluationStatus(judged).retriable or record.evaluator_version != config.evaluator_version:
+        return Work.EVALUATE
+    return Work.EVALUATE if judged in retry or (record.kind and record.kind in retry) else Work.NOTHING

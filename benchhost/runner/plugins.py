@@ -1,0 +1,100 @@
+"""Runners by name, and their parameters."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchhost.contract import Runner
+from benchhost.discovery import Entry, entries
+from benchhost.errors import PluginFault, UsageError
+from benchhost.runner.default import DefaultRunner
+
+RUNNERS = "benchhost.runners"
+"""The entry-point group of runners. One that has the name of a benchmark is used for it."""
+
+DEFAULT = "default"
+
+
+class RunnerPlugin(msgspec.Struct, frozen=True):
+    """A runner that can be used, by its name."""
+
+    name: str
+    cls: type[Runner[Any]]
+
+
+def find_runner(benchmark: str, named: str | None = None) -> RunnerPlugin:
+    """Find the runner that is named, else that of the benchmark, else the one that asks the model once.
+
+    Raises :class:`~benchhost.errors.UsageError` when there is none of that name, and
+    :class:`~benchhost.errors.PluginFault` when it cannot be loaded.
+    """
+    found = entries(RUNNERS)
+    wanted = named or benchmark
+    matching = [entry for entry in found if entry.name == wanted]
+    if len(matching) > 1:
+        raise PluginFault("duplicate-name", f"{' and '.join(map(str, matching))} are both called {wanted}")
+    if matching:
+        return RunnerPlugin(wanted, _load(matching[0]))
+    if named not in (None, DEFAULT):
+        installed = ", ".join(sorted({DEFAULT, *(entry.name for entry in found)}))
+        raise UsageError(f"no runner is named {named!r}; installed are: {installed}")
+    return RunnerPlugin(DEFAULT, DefaultRunner)
+
+
+def runner_of(cls: type[Runner[Any]], given: Mapping[str, Any]) -> Runner[Any]:
+    """Make a runner with the parameters that somebody gave, which may be text.
+
+    Raises :class:`~benchhost.errors.UsageError` when they are not those that it declares.
+    """
+    fields = msgspec.structs.fields(cls.Params)
+    names = {field.encode_name for field in fields}
+    if unknown := sorted(set(given) - names):
+        raise UsageError(
+            f"the runner has no parameter {', '.join(unknown)}; it has: {', '.join(sorted(names)) or 'none'}"
+        )
+    try:
+        return cls(msgspec.convert(dict(given), cls.Params, strict=False, dec_hook=_of_text))
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UsageError(f"a parameter of the runner is wrong: {error}") from error
+
+
+def recorded_params(runner: Runner[Any]) -> dict[str, Any]:
+    """Return a runner's parameters as they may be recorded: whole, defaults included, without the secret ones."""
+    params = msgspec.to_builtins(runner.params, enc_hook=str)
+    for field in msgspec.structs.fields(type(runner.params)):
+        if _is_secret(field.type):
+            params.pop(field.encode_name, None)
+    return dict(params)
+
+
+def _is_secret(kind: Any) -> bool:
+    found = msgspec.inspect.type_info(kind)
+    return isinstance(found, msgspec.inspect.Metadata) and bool((found.extra or {}).get("secret"))
+
+
+def _of_text(wanted: type, value: Any) -> Any:
+    if issubclass(wanted, Path) and isinstance(value, str):
+        return wanted(value).expanduser()
+    raise ValueError(f"Expected `{wanted.__name__}`, got `{type(value).__name__}`")
+
+
+def _load(entry: Entry) -> type[Runner[Any]]:
+    module, _, path = entry.object.partition(":")
+    try:
+        target: Any = importlib.import_module(module)
+        for part in path.split(".") if path else ():
+            target = getattr(target, part)
+    except Exception as error:
+        raise PluginFault("import-failed", f"the runner {entry} failed: {type(error).__name__}: {error}") from error
+    if not (isinstance(target, type) and issubclass(target, Runner)):
+        raise PluginFault("not-a-runner", f"{entry.object} is {target!r}, not a subclass of benchhost.Runner")
+    if inspect.isabstract(target):
+        missing = ", ".join(sorted(target.__abstractmethods__))
+        raise PluginFault("not-a-runner", f"{entry.object} is abstract: it does not define {missing}")
+    return target

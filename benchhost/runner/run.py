@@ -1,0 +1,414 @@
+"""The engine: one session of one run, from its plan to its summary."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+
+from benchhost.contract import GenerationResult, GenerationStatus, Model, Runner
+from benchhost.errors import BenchhostError, RunDrifted, RunRefused, StoreFailed
+from benchhost.models import Limiter, PriceTable, Spend, load_prices
+from benchhost.runner.account import Account, BudgetReached
+from benchhost.runner.attempt import Attempt, Workshop
+from benchhost.runner.config import RunConfig, RunOptions, checked_run_id
+from benchhost.runner.exits import ExitCode, RunStatus
+from benchhost.runner.failures import describe
+from benchhost.runner.fuse import Fuse
+from benchhost.runner.judging import Judging
+from benchhost.runner.lock import RunLock
+from benchhost.runner.plan import Owed, Plan, Work, work_left
+from benchhost.runner.progress import Progress
+from benchhost.runner.source import Source, Verdict
+from benchhost.runner.summary import RunSummary, summarise_run
+from benchhost.store import AttemptRecord, RunEvent, RunRecord, Store
+
+_spend = msgspec.json.Decoder(Spend)
+_verdict = msgspec.json.Decoder(Verdict)
+_generation = msgspec.json.Decoder(GenerationResult)
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a session ended: what the run is now, why it stopped if it did, and the exit code of the command."""
+
+    run: str
+    status: RunStatus
+    reason: str
+    exit_code: ExitCode
+    summary: RunSummary
+
+
+class Run:
+    """One session of a run: of a new one, or of one that was begun before and is carried on.
+
+    ``state`` is the folder that all processes share that use ``store``; the lock of the run is in it, and
+    logs and tracebacks of its attempts unless ``logs`` names another folder. ``limiter`` is the model's,
+    to be shown with the progress. Neither ``source`` nor ``model`` nor ``store`` is closed.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        config: RunConfig,
+        *,
+        store: Store,
+        source: Source,
+        runner: Runner[Any],
+        model: Model,
+        state: Path,
+        options: RunOptions | None = None,
+        prices: PriceTable | None = None,
+        limiter: Limiter | None = None,
+        judge: Model | None = None,
+        label: str = "",
+        tenant: str = "",
+        logs: Path | None = None,
+    ) -> None:
+        self.id = checked_run_id(run_id)
+        self.config = config
+        self.options = options or RunOptions()
+        self.progress = Progress(run_id, limiter)
+        self._store = store
+        self._source = source
+        self._runner = runner
+        self._label = label
+        self._tenant = tenant
+        self._state = state
+        self._account = Account(self.options.max_cost, self.options.max_tokens_total)
+        self._workshop = Workshop(
+            run=run_id,
+            config=config,
+            source=source,
+            runner=runner,
+            model=model,
+            judge=judge,
+            prices=prices or load_prices(),
+            account=self._account,
+            logs=logs or state / "runs" / run_id,
+        )
+        self._fuse = Fuse()
+        self._scope: anyio.CancelScope | None = None
+        self._stopped_at_once = False
+
+    def stop(self, reason: str = "stopped by hand") -> None:
+        """Begin nothing more, and let finish what is under way; called again, stop that too."""
+        if self.progress.stopping is None:
+            self._stop(reason)
+        else:
+            self._stopped_at_once = True
+            if self._scope is not None:
+                self._scope.cancel()
+
+    async def execute(self) -> Outcome:
+        """Carry the run out, to its end or until it is stopped.
+
+        Raises :class:`~benchhost.errors.RunDrifted` and :class:`~benchhost.errors.RunLocked`, and then
+        nothing was changed. Any other exception is a failure of the engine, which is recorded as such;
+        every attempt that was finished is kept, and the run can be carried on.
+        """
+        try:
+            with RunLock(self._state, self.id):
+                record = await self._begin()
+                try:
+                    await self._work()
+                    return await self._end(record)
+                except BaseException as error:
+                    await self._break_off(record, error)
+                    raise
+        finally:
+            self.progress.ended()
+
+    # ---- beginning
+
+    async def _begin(self) -> RunRecord:
+        """Record the run, or find it and make sure that it is the same."""
+        now = time.time()
+        config = self.config
+        record = RunRecord(
+            id=self.id,
+            tenant=self._tenant,
+            benchmark=config.benchmark,
+            dataset=config.dataset,
+            model=config.model,
+            label=self._label,
+            digest=config.digest,
+            config=_encode(config),
+            status="running",
+            created_at=now,
+            updated_at=now,
+        )
+        if not await self._store.create_run(record):
+            found = await self._store.run(self.id)
+            if found is None or found.tenant != self._tenant:
+                raise RunRefused(f"the id {self.id} is taken; choose another")
+            drift = self._drift(stored_config(found))
+            if drift:
+                await self._note("drift", {name: list(values) for name, values in drift.items()})
+            label = self._label or found.label
+            record = msgspec.structs.replace(record, created_at=found.created_at, label=label)
+            await self._store.update_run(record)
+        await self._note("began", self.options)
+        return record
+
+    def _drift(self, stored: RunConfig) -> dict[str, tuple[Any, Any]]:
+        differences = stored.differences(self.config)
+        refused = {name: values for name, values in differences.items() if name not in self.options.allow_drift}
+        if refused:
+            told = "; ".join(f"{name} was {_shown(was)} and is now {_shown(now)}" for name, (was, now) in refused.items())
+            allow = " ".join(f"--allow-drift {name}" for name in refused)
+            raise RunDrifted(
+                f"the run {self.id} began with another configuration: {told}. Begin a new run, or carry this one "
+                f"on all the same with {allow}",
+                refused,
+            )
+        return differences
+
+    async def _plan(self) -> Plan:
+        """Go through what is recorded, once."""
+        config, progress = self.config, self.progress
+        ids = self._source.ids if config.tasks is None else config.tasks
+        plan = Plan(ids, config.epochs)
+        progress.total = plan.size
+        async for page in self._store.attempts(self.id, latest=False):
+            for record in page:
+                if plan.saw(record, work := self._work_left(record)):
+                    self._account.take(_add(progress.spend, record.spend), config.model)
+                    self._saw(record, work)
+        self._heed_account()
+        return plan
+
+    def _work_left(self, record: AttemptRecord) -> Work:
+        try:
+            digest: str | None = self._source.digest(record.task)
+        except BenchhostError:  # the task is gone
+            digest = None
+        return work_left(record, digest, self.config, self.options.retry)
+
+    def _saw(self, record: AttemptRecord, work: Work) -> None:
+        """Count an attempt of an earlier session."""
+        progress = self.progress
+        if record.evaluation is not None and (spend := _verdict.decode(record.evaluation).spend):
+            progress.judge_spend.add(spend)
+            self._account.take(spend, self.config.judge or "the judge")
+        if not record.latest or work is Work.GENERATE:
+            return
+        progress.generated += 1
+        progress.statuses[record.status] += 1
+        if work is Work.NOTHING and record.evaluation_status is not None:
+            progress.evaluated += 1
+            progress.evaluations[record.evaluation_status] += 1
+            progress.finished_earlier(record.score)
+        elif not self.options.evaluate:
+            progress.finished_earlier(None)
+
+    # ---- working
+
+    async def _work(self) -> None:
+        """Make the attempts that are owed."""
+        progress = self.progress
+        plan = await self._plan()
+        owed = plan.owed(self.options)
+        if progress.stopping is None:
+            progress.phase = "running"
+        await self._runner.open()
+        try:
+            with _first_of_group(), anyio.CancelScope() as self._scope:
+                if self._stopped_at_once:
+                    self._scope.cancel()
+                async with anyio.create_task_group() as tasks:
+                    judging = Judging(tasks, self._workshop, self.options.evaluations, self._keep_verdicts)
+                    for _ in range(min(self.options.concurrency, plan.size)):
+                        tasks.start_soon(self._take_turns, owed, judging)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._runner.close()
+
+    async def _take_turns(self, owed: Iterator[Owed], judging: Judging) -> None:
+        """Make one attempt after the other, as long as there are any."""
+        while self.progress.stopping is None and (one := next(owed, None)) is not None:
+            attempt = Attempt(self._workshop, one.task_id, one.epoch, one.number)
+            if one.work is Work.GENERATE:
+                if not await self._generate(attempt):
+                    continue
+            else:
+                await self._recall(attempt)
+            if not self.options.evaluate:
+                self.progress.finished(None)
+                continue
+            verdict = attempt.verdict_without_judge()
+            if verdict is not None:
+                await self._keep_verdicts([(attempt, verdict)])
+            else:
+                self.progress.evaluating += 1
+                await judging.submit(attempt)
+
+    async def _generate(self, attempt: Attempt) -> bool:
+        """Make an attempt and keep it; ``False`` if it was not one, since the run is stopping."""
+        progress = self.progress
+        progress.generating += 1
+        try:
+            record = await attempt.generate()
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True), contextlib.suppress(StoreFailed):
+                await self._keep_cancelled(attempt)
+            raise
+        finally:
+            progress.generating -= 1
+        self._heed_account()
+        if record.status == GenerationStatus.CANCELLED and record.kind in ("circuit_open", BudgetReached.kind):
+            self._stop(record.message)
+            if attempt.spend.calls > attempt.spend.failures:
+                await self._keep_attempt(attempt, record)
+            return False
+        await self._keep_attempt(attempt, record)
+        if (alike := self._fuse.generated(record)) is not None:
+            self._stop(alike)
+        return True
+
+    async def _keep_attempt(self, attempt: Attempt, record: AttemptRecord) -> None:
+        await self._store.keep_attempts([record])
+        progress = self.progress
+        progress.generated += 1
+        progress.statuses[record.status] += 1
+        progress.spend.add(attempt.spend)
+        if record.status != GenerationStatus.SUCCESS:
+            progress.failed(record.status, record.kind, record.task, record.message)
+
+    async def _keep_cancelled(self, attempt: Attempt) -> None:
+        """Keep what an attempt that is broken off has cost, if it has cost anything."""
+        if attempt.spend.calls:
+            result = GenerationResult(
+                task_id=attempt.task_id, status=GenerationStatus.CANCELLED, data="", error="the run was stopped at once"
+            )
+            await self._keep_attempt(attempt, attempt.record(result))
+
+    async def _recall(self, attempt: Attempt) -> None:
+        """Give an attempt the response that it gave in an earlier session."""
+        for record in await self._store.attempts_at(self.id, attempt.task_id):
+            if (record.epoch, record.number) == (attempt.epoch, attempt.number) and record.generation is not None:
+                attempt.result = _generation.decode(record.generation)
+                return
+        raise StoreFailed(f"the response to {attempt.task_id} in run {self.id} is gone from the store")
+
+    async def _keep_verdicts(self, verdicts: Sequence[tuple[Attempt, Verdict]]) -> None:
+        records = [attempt.judged(verdict) for attempt, verdict in verdicts]
+        await self._store.keep_verdicts(records)
+        progress = self.progress
+        for (attempt, verdict), record in zip(verdicts, records, strict=True):
+            succeeded = attempt.result is not None and attempt.result.status is GenerationStatus.SUCCESS
+            progress.evaluating -= succeeded
+            progress.evaluated += 1
+            progress.evaluations[record.evaluation_status] += 1
+            progress.finished(record.score)
+            if verdict.spend is not None:
+                progress.judge_spend.add(verdict.spend)
+            if succeeded and record.message:
+                progress.failed(record.evaluation_status, record.kind, record.task, record.message)
+            if succeeded and (alike := self._fuse.judged(record)) is not None:
+                self._stop(alike)
+        self._heed_account()
+
+    def _heed_account(self) -> None:
+        if self._account.warning is not None:
+            self.progress.warn(self._account.warning)
+        if self._account.stopped is not None:
+            self._stop(self._account.stopped)
+
+    def _stop(self, reason: str) -> None:
+        if self.progress.stopping is None:
+            self.progress.stopping = reason
+            self.progress.phase = "stopping"
+
+    # ---- ending
+
+    async def _end(self, record: RunRecord) -> Outcome:
+        self.progress.phase = "scoring"
+        with anyio.CancelScope(shield=True):
+            summary = await summarise_run(self._store, record, source=self._source, runner=self._runner)
+            reason = self.progress.stopping or ""
+            status = self._status(summary)
+            ended = msgspec.structs.replace(
+                record, status=status, reason=reason, summary=_encode(summary), updated_at=time.time()
+            )
+            await self._store.update_run(ended)
+            await self._note("ended", {"status": status, "reason": reason})
+        exit_code = self._exit_code(summary)
+        return Outcome(run=self.id, status=status, reason=reason, exit_code=exit_code, summary=summary)
+
+    def _status(self, summary: RunSummary) -> RunStatus:
+        if self.progress.stopping is not None or summary.attempted < summary.given:
+            return "incomplete"
+        if summary.failures:
+            return "errors"
+        if summary.unevaluated:
+            return "incomplete" if self.options.evaluate else "generated"
+        return "complete"
+
+    def _exit_code(self, summary: RunSummary) -> ExitCode:
+        if self.progress.stopping is not None:
+            return ExitCode.INCOMPLETE
+        if summary.final_error is not None:
+            return ExitCode.HARNESS_FAILURE
+        if self.progress.errors_count():
+            return ExitCode.TASK_ERRORS
+        if self.options.only is None and self._status(summary) == "incomplete":
+            return ExitCode.INCOMPLETE
+        return ExitCode.TASK_ERRORS if self.options.only is None and summary.failures else ExitCode.COMPLETE
+
+    async def _break_off(self, record: RunRecord, error: BaseException) -> None:
+        """Record that the engine failed, or was cancelled from outside, if that can still be recorded."""
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class() | KeyboardInterrupt)
+        status: RunStatus = "incomplete" if cancelled else "failed"
+        reason = "cancelled" if cancelled else describe(error)
+        with anyio.CancelScope(shield=True), contextlib.suppress(StoreFailed):
+            await self._store.update_run(
+                msgspec.structs.replace(record, status=status, reason=reason, updated_at=time.time())
+            )
+            await self._note("ended", {"status": status, "reason": reason})
+
+    async def _note(self, kind: str, data: object) -> None:
+        await self._store.note(RunEvent(run=self.id, at=time.time(), kind=kind, data=_encode(data)))
+
+
+def stored_config(record: RunRecord) -> RunConfig:
+    """Read the configuration of a recorded run.
+
+    Raises :class:`~benchhost.errors.RunRefused` when it was recorded by a benchhost that knew other fields.
+    """
+    try:
+        return msgspec.json.decode(record.config, type=RunConfig)
+    except msgspec.DecodeError as error:
+        raise RunRefused(
+            f"the configuration of run {record.id} cannot be read by this benchhost ({error}); begin a new run"
+        ) from error
+
+
+def _add(total: Spend, spend: bytes) -> Spend:
+    one = _spend.decode(spend)
+    total.add(one)
+    return one
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"{len(value)} tasks"
+    text = _encode(value).decode()
+    return text if len(text) <= 100 else f"{text[:99]}…"
+
+
+@contextlib.contextmanager
+def _first_of_group() -> Iterator[None]:
+    """Raise the first exception of a group in its place: the others are its consequences."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from error.__cause__
