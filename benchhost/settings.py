@@ -36,7 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="Address to listen on.", min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(description="Port to listen on; 0 takes a free one.", ge=0, le=65535)] = 8000
     workers: Annotated[int, Meta(description="Processes that answer requests; they share the store.", ge=1)] = 1
-    state: Annotated[Path, Meta(description="Folder of the database, the pid file and the locks.")] = Path(".benchhost")
+    state: Annotated[Path, Meta(description="Folder of all that the host keeps, the database above all.")] = Path(
+        ".benchhost"
+    )
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"], Meta(description="The least that is logged.")
     ] = "info"

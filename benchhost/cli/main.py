@@ -44,7 +44,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(benchhost.__version__, prog_name="benchhost")
 def cli() -> None:
-    """Host benchmarks, grade what is submitted to them, and run models against them."""
+    """Host benchmarks, and grade what is submitted to them."""
 
 
 def main(arguments: list[str] | None = None) -> Any:

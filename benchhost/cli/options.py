@@ -43,11 +43,26 @@ def read(config: Path | None, flags: dict[str, Any]) -> Settings:
 
 def _option(doc: SettingDoc) -> Callable[[F], F]:
     flag = f"--{doc.name.replace('_', '-')}"
-    help_ = f"{doc.help}  [env: {doc.variable}; default: {_shown(doc.default)}]"
+    found = f"env: {doc.variable}; default: {_shown(doc.default)}"
     if isinstance(doc.default, bool):
-        return click.option(f"{flag}/--no-{flag[2:]}", doc.name, default=None, help=help_)
-    return click.option(flag, doc.name, default=None, metavar=doc.expected, help=help_)
+        return click.option(f"{flag}/--no-{flag[2:]}", doc.name, default=None, help=f"{doc.help}  [{found}]")
+    help_ = f"{doc.help}  [{doc.expected}; {found}]"
+    metavar = next(short for kind, short in _METAVARS.items() if doc.expected.startswith(kind))
+    return click.option(flag, doc.name, default=None, metavar=metavar, help=help_)
 
 
 def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
     return "none" if default is None else str(default)
+
+
+_METAVARS = {
+    "a whole number": "N",
+    "a number": "NUMBER",
+    "a path": "PATH",
+    "text": "TEXT",
+    "one of": "WORD",
+    "names": "NAMES",
+}
+"""What stands for a value in the help, by how the words begin that say what is expected."""

@@ -34,16 +34,21 @@ class Page:
     @property
     def blocks(self) -> list[Block]:
         found = []
-        fence = re.compile(r"^```(?P<language>\w*)(?: file=(?P<file>\S+))?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+        fence = re.compile(
+            r"^```(?P<language>\w*)(?: file=(?P<file>\S+))?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+        )
         for match in fence.finditer(self.text):
             line = self.text.count("\n", 0, match.start()) + 1
             found.append(Block(match["language"], match["file"], match["text"], line))
+        fences = len(re.findall(r"^ *```", self.text, re.MULTILINE))
+        assert fences == 2 * len(found), f"{self} has a fence that cannot be read"
         return found
 
     @property
     def prose(self) -> str:
-        """The page without what is fenced."""
-        return re.sub(r"^```.*?^```$", "", self.text, flags=re.DOTALL | re.MULTILINE)
+        """The page with dots in the place of what is fenced, whose lines may look like headings and links."""
+        fence = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+        return fence.sub(lambda block: "." * len(block[0]), self.text)
 
     @property
     def headings(self) -> list[str]:
@@ -60,16 +65,10 @@ class Page:
 
     def section(self, heading: str) -> str:
         """What stands under a heading, as far as the next one that is as high."""
-        found = re.search(rf"^(#+) {re.escape(heading)}\n", self.text, re.MULTILINE)
+        found = re.search(rf"^(#+) {re.escape(heading)}\n", self.prose, re.MULTILINE)
         assert found, f"{self} has no heading {heading!r}"
-        rest = self.text[found.end() :]
-        following = re.search(rf"^#{{1,{len(found[1])}}} ", re.sub(r"^```.*?^```$", _blank, rest, flags=re.S | re.M), re.M)
-        return rest[: following.start()] if following else rest
-
-
-def _blank(fence: re.Match[str]) -> str:
-    """Keep the place of a fence, whose lines may look like headings."""
-    return "." * len(fence[0])
+        following = re.compile(rf"^#{{1,{len(found[1])}}} ", re.MULTILINE).search(self.prose, found.end())
+        return self.text[found.end() : following.start() if following else None]
 
 
 def rows_of(text: str) -> list[list[str]]:

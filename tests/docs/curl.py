@@ -18,9 +18,6 @@ url = urlsplit(arguments.url if "://" in arguments.url else f"http://{arguments.
 headers = {"accept": "*/*"}
 if arguments.data is not None:
     headers["content-type"] = "application/x-www-form-urlencoded"
-    if arguments.data.startswith("@"):
-        with open(arguments.data[1:], encoding="utf-8", newline="") as file:
-            arguments.data = file.read().replace("\r", "").replace("\n", "")
 for header in arguments.headers:
     name, _, value = header.partition(":")
     headers[name.strip().lower()] = value.strip()
