@@ -49,7 +49,9 @@ class Run:
 
     ``state`` is the folder that all processes share that use ``store``; the lock of the run is in it, and
     logs and tracebacks of its attempts unless ``logs`` names another folder. ``limiter`` is the model's,
-    to be shown with the progress. Neither ``source`` nor ``model`` nor ``store`` is closed.
+    to be shown with the progress. ``order`` is recorded with the session, for whoever carries the run on:
+    what it was asked for with, as far as that is no part of the configuration, and without secrets.
+    Neither ``source`` nor ``model`` nor ``store`` is closed.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Run:
         label: str = "",
         tenant: str = "",
         logs: Path | None = None,
+        order: object = None,
     ) -> None:
         self.id = checked_run_id(run_id)
         self.config = config
@@ -78,6 +81,7 @@ class Run:
         self._source = source
         self._runner = runner
         self._label = label
+        self._order = order
         self._tenant = tenant
         self._state = state
         self._account = Account(self.options.max_cost, self.options.max_tokens_total)
@@ -154,6 +158,8 @@ class Run:
             record = msgspec.structs.replace(record, created_at=found.created_at, label=label)
             await self._store.update_run(record)
         await self._note("began", self.options)
+        if self._order is not None:
+            await self._note("order", self._order)
         return record
 
     def _drift(self, stored: RunConfig) -> dict[str, tuple[Any, Any]]:
