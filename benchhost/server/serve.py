@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +28,44 @@ _log = log.get_logger()
 
 LOCK_FILE = "lock"
 
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
 BACKLOG = 4096
 """Connections that may wait to be accepted."""
 
 
 class Server(MPServer):
-    """Granian, except that a SIGHUP has each worker load the plugins anew.
+    """Granian, except that a SIGHUP has each worker load the plugins anew, and no worker misses a signal.
 
-    Granian itself would replace the workers, which resets the connections that are just being accepted.
+    Granian itself would replace the workers at a SIGHUP, which resets the connections that are just
+    being accepted. And until a worker has its event loop, it has the signal handlers of the server it
+    was forked from, which are of no use to it: a SIGTERM at that time would be lost, and the server
+    would wait for the worker until it gives up. So signals are held back until the worker is ready.
     """
 
     def signal_handler_reload(self, *_: Any) -> None:
         """Pass a SIGHUP on to the workers."""
         for worker in self.wrks:
-            os.kill(worker.inner.pid, signal.SIGHUP)
+            if worker.inner.is_alive():  # else another one is about to take its place, with the newest plugins
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.inner.pid, signal.SIGHUP)
+
+    def _spawn_workers(self, *args: Any, **kwargs: Any) -> None:
+        with _signals_held_back():
+            super()._spawn_workers(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    def _respawn_workers(self, *args: Any, **kwargs: Any) -> None:
+        with _signals_held_back():
+            super()._respawn_workers(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Worker:
@@ -56,6 +82,7 @@ class Worker:
             await self._app(scope, receive, send)
             return
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._wanted.set)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # by now granian has set the handlers of the others
         reloading = asyncio.create_task(self._reload_when_wanted())
         try:
             await self._app(scope, receive, send)
