@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 from litestar.types import Receive, Scope, Send
@@ -123,6 +123,8 @@ def serve(settings: Settings) -> None:
         interface=Interfaces.ASGI,
         workers=settings.workers,
         loop=Loops.auto,
+        runtime_mode=RuntimeModes.st,  # one thread feeds the one event loop: a second only hands work over
+        http=HTTPModes.http1,
         backlog=BACKLOG,
         log_level=LogLevels(settings.log_level),
         log_dictconfig=log.GRANIAN,
