@@ -9,6 +9,8 @@ a middleware answers in the handler's place.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
@@ -27,6 +29,10 @@ JSON = "application/json"
 
 JSON_LINES = ("application/jsonl", "application/x-ndjson", "application/ndjson")
 """The media types by which a caller asks for one line per evaluation, as they finish; answered with the first."""
+
+
+DISCARD_FOR = 2.0
+"""Seconds for which the rest of a body that is refused is read and thrown away."""
 
 
 class Call(msgspec.Struct):
@@ -74,8 +80,12 @@ def _in_place_of_the_handler(route: Route) -> Callable[..., ASGIApp]:
                 await app(scope, receive, send)
                 return
             host: Host = scope["litestar_app"].state.host
-            accept = _checked_headers(scope, host)
-            body = await _body(receive, host.largest_body)
+            try:
+                accept = _checked_headers(scope, host)
+                body = await _body(receive, host.largest_body)
+            except TooLarge:
+                await _discard_rest(receive)
+                raise
             benchmark = host.roster.get(scope["path_params"]["name"])
             await benchmark.ready()
             await _send(send, await route(Call(host, benchmark, scope["state"].get("tenant", ""), accept, body)))
@@ -116,6 +126,14 @@ async def _body(receive: Receive, largest: int) -> bytes:
             raise too_large(largest)
         if not message["more_body"]:
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _discard_rest(receive: Receive) -> None:
+    """Let a client finish sending, for a while: one that is still sending when we hang up may never see the answer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_FOR):
+            while (message := await receive())["type"] == "http.request" and message["more_body"]:
+                pass
 
 
 def too_large(largest: int) -> TooLarge:

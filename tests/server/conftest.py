@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -218,6 +219,32 @@ class Client:
         return self.request("POST", path, data, {"content-type": "application/json", **(headers or {})})
 
 
+class DocumentedClient(Client):
+    """A client that accepts no answer of which the OpenAPI document does not tell."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        document = Client(url).get("/openapi.json").json
+        self._responses = document["components"]["responses"]
+        self._operations = [
+            (method.upper(), re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operation["responses"])
+            for path, operations in document["paths"].items()
+            for method, operation in operations.items()
+        ]
+
+    def request(self, method, path, *arguments, **query):
+        answer = super().request(method, path, *arguments, **query)
+        plain = re.sub("/+", "/", path.partition("?")[0]).rstrip("/")
+        for documented, pattern, responses in self._operations:
+            if documented == method and pattern.fullmatch(plain):
+                told = responses[str(answer.status)]
+                told = self._responses[told["$ref"].rpartition("/")[2]] if "$ref" in told else told
+                assert answer.headers["content-type"] in told["content"], (method, path, answer)
+                required = {name for name, header in told.get("headers", {}).items() if header.get("required")}
+                assert required <= set(answer.headers), (method, path, answer)
+        return answer
+
+
 def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is no JSON")
 
@@ -248,4 +275,4 @@ def server(tmp_path_factory, plugins):
 @pytest.fixture(scope="session")
 def host(server):
     """A client of that server."""
-    return Client(server.url)
+    return DocumentedClient(server.url)

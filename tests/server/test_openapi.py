@@ -164,7 +164,7 @@ def test_schemathesis_finds_nothing(tmp_path, key):
             "--checks=all",
             f"--exclude-checks={','.join(EXCLUDED)}",
             "--phases=examples,coverage,fuzzing",
-            "--max-examples=25",
+            "--max-examples=15",
             "--generation-deterministic",
             "--no-color",
             "--continue-on-failure",
