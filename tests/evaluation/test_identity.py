@@ -1,4 +1,4 @@
-"""The same request is one evaluation: joined while it runs, replayed when it is finished, tried again when it failed."""
+"""The same request is one evaluation: joined while it runs, replayed when finished, tried again when it failed."""
 
 from __future__ import annotations
 
@@ -135,8 +135,7 @@ async def test_who_leaves_a_batch_does_not_lose_its_evaluations(hub, calls):
             return
 
     await asyncio.wait_for(first(), 5)
-    while hub.evaluator._running:
-        await asyncio.sleep(0.02)
+    await asyncio.wait_for(asyncio.gather(*hub.evaluator._judging), 10)
     assert len(calls()) == 20
     again = await hub.judge_all("counting", *((each.task, each.response) for each in submissions))
     assert {evaluation.status for evaluation in again} == {"scored"}
@@ -157,7 +156,8 @@ async def test_single_requests_and_batches_join_each_other(hub, calls):
 
 
 async def test_a_batch_in_which_one_ends_the_process_scores_all_the_others(hub):
-    evaluations = await hub.judge_all("counting", *((str(n), "end" if n == 17 else "good in a bad batch") for n in range(50)))
+    responses = [(str(n), "end" if n == 17 else "good in a bad batch") for n in range(50)]
+    evaluations = await hub.judge_all("counting", *responses)
     assert [evaluation.task for evaluation in evaluations if evaluation.status != "scored"] == ["17"]
 
 
@@ -228,7 +228,7 @@ def claim_of(hub, response: str, owner: str) -> Claim:
 async def test_what_another_process_runs_is_waited_for_and_not_judged_twice(hub, tmp_path, calls):
     other = Owner(hub.owner._folder)
     claim = claim_of(hub, "elsewhere", other.id)
-    [claimed] = await hub.store.claim([claim])
+    await hub.store.claim([claim])
     waiting = [asyncio.create_task(hub.judge("counting", "elsewhere"))]
     waiting += [asyncio.create_task(hub.judge_all("counting", ("0", "elsewhere"), ("1", "elsewhere")))]
     await asyncio.sleep(0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -275,7 +274,7 @@ def test_a_process_with_a_long_queue_does_not_starve_another(tmp_path):
 
 def test_the_slots_are_for_the_owner_alone(tmp_path):
     Slots(tmp_path / "x.slots", 1).close()
-    assert os.stat(tmp_path / "x.slots").st_mode & 0o77 == 0
+    assert (tmp_path / "x.slots").stat().st_mode & 0o77 == 0
 
 
 async def test_a_batch_goes_on_as_soon_as_there_is_room_although_one_of_its_own_is_slow(

@@ -70,12 +70,18 @@ FAULTS = {
     "leaves": ("datasets-failed", "SystemExit", "class Plugin(Good):\n    def load_datasets(self): sys.exit()"),
     "nothing": ("datasets-failed", "NoneType", "class Plugin(Good):\n    def load_datasets(self): pass"),
     "listing": ("datasets-failed", "list", "class Plugin(Good):\n    def load_datasets(self): return []"),
-    "unnamed": ("datasets-failed", "expected a text", "class Plugin(Good):\n    def load_datasets(self): return {1: []}"),
+    "unnamed": (
+        "datasets-failed",
+        "expected a text",
+        "class Plugin(Good):\n    def load_datasets(self): return {1: []}",
+    ),
     "lazy": (
         "datasets-failed",
         "SECRET",
-        "class Plugin(Good):\n    def load_datasets(self): return {'d': self.lazy()}\n"
-        "    def lazy(self):\n        yield Task(id='1', question='?')\n        raise KeyError('SECRET')",
+        (
+            "class Plugin(Good):\n    def load_datasets(self): return {'d': self.lazy()}\n"
+            "    def lazy(self):\n        yield Task(id='1', question='?')\n        raise KeyError('SECRET')"
+        ),
     ),
     "dicts": (
         "invalid-task",
@@ -90,8 +96,10 @@ FAULTS = {
     "objects": (
         "unserialisable-task",
         "'thing'",
-        "class T(Task):\n    thing: Public[object] = object()\n"
-        "class Plugin(Good):\n    def load_datasets(self): return {'d': [T(id='1', question='?')]}",
+        (
+            "class T(Task):\n    thing: Public[object] = object()\n"
+            "class Plugin(Good):\n    def load_datasets(self): return {'d': [T(id='1', question='?')]}"
+        ),
     ),
 }
 
@@ -209,7 +217,8 @@ async def test_a_grader_that_dies_at_every_later_load_makes_errors_and_no_proces
         evaluations = await asyncio.gather(*(hub.judge("once", str(number), task="1") for number in range(20)))
         evaluations += await hub.judge_all("once", *(("1", f"batch {number}") for number in range(20)))
         assert {evaluation.status for evaluation in evaluations} == {"error"}
-        assert all("could not be started again" in evaluation.cause or "ended" in evaluation.cause for evaluation in evaluations)
+        for evaluation in evaluations:
+            assert "could not be started again" in evaluation.cause or "ended during" in evaluation.cause
         assert hub.evaluator._running == {}
         (folder / "mark").unlink()
         again = await hub.judge("once", "0", task="1")
@@ -255,7 +264,8 @@ def test_the_strict_command_fails(plugins):
 
 
 def test_a_strict_server_does_not_start_and_says_why(plugins, tmp_path):
-    done = benchhost("serve", "--strict", "--only", "good,raises", "--state", str(tmp_path), "--port", "0", plugins=plugins)
+    flags = ["--only", "good,raises", "--state", str(tmp_path), "--port", "0"]
+    done = benchhost("serve", "--strict", *flags, plugins=plugins)
     assert done.returncode == 1
     assert "RuntimeError: SECRET" in done.stderr
     assert "plugin-raises 1.0" in done.stderr

@@ -122,7 +122,7 @@ async def judged(hub):
     return dict(zip([case[:2] for case in CASES], evaluations, strict=True)), innocent, log
 
 
-@pytest.mark.parametrize(("name", "deed", "outcome"), CASES)
+@pytest.mark.parametrize("name,deed,outcome", CASES)
 async def test_a_deed_of_a_hook_becomes_the_right_outcome(judged, name, deed, outcome):
     evaluations, _, log = judged
     evaluation = evaluations[name, deed]

@@ -176,14 +176,6 @@ async def test_many_reloads_at_once_end_with_the_newest_plugins(server, session)
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("server", ["1"], indirect=True)
-async def test_a_request_that_waits_for_a_plugin_to_load_is_answered_although_it_is_replaced(server, session):
-    install(server.folder, "late", "1.0", loading=1.5)
-    reload(server)
-    await reloads(server, 1)
-    assert (await submit(session, server, "late", "x"))[1]["feedback"] == "1.0"
-
-
 def test_there_must_be_a_server_to_reload(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "benchhost", "reload", "--state", tmp_path], capture_output=True, text=True

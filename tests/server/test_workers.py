@@ -149,8 +149,7 @@ async def test_a_killed_worker_is_replaced_and_what_it_ran_is_judged_when_it_is_
     before = workers(server)
     assert len(before) == 2
     lost = [asyncio.create_task(submit(session, server, n, "1 lost")) for n in range(200, 203)]
-    while len(calls.begun()) < 3:
-        await asyncio.sleep(0.02)
+    await eventually(lambda: len(calls.begun()) == 3)
     graders = {int(words[4]) for words in calls()}
     guilty = next(worker for worker in before if graders & {child.pid for child in worker.children(recursive=True)})
     family = guilty.children(recursive=True)
@@ -169,7 +168,7 @@ async def test_a_killed_worker_is_replaced_and_what_it_ran_is_judged_when_it_is_
     assert max(attempts) == 2
 
 
-async def test_what_a_killed_worker_ran_is_known_to_be_interrupted_and_its_blocked_grader_ends(folder, tmp_path, session):
+async def test_what_a_killed_worker_ran_is_interrupted_and_its_blocked_grader_ends(folder, tmp_path, session):
     with serving(tmp_path, "--only", "counted", plugins=[folder]) as server:
         calls = Calls(folder / "calls")
         blocked = asyncio.create_task(submit(session, server, 400, "0 block"))
