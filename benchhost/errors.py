@@ -16,6 +16,7 @@
     │   ├── UnknownEvaluation  no evaluation of that id
     │   ├── UnknownRun         no run of that id
     │   ├── NotOffered         the benchmark does not offer this
+    │   ├── NoVersions         a version of a dataset is asked for, and none can be chosen
     │   ├── Unauthorized       the credential is missing or wrong
     │   ├── PayloadRefused     the payload is of a type that the benchmark does not take
     │   ├── TooLarge           the body is larger than the host accepts
@@ -166,6 +167,13 @@ class NotOffered(RequestError):
 
     slug = "not-offered"
     title = "Not offered by this benchmark"
+
+
+class NoVersions(RequestError):
+    """A request names a version of a dataset, and versions cannot be chosen here."""
+
+    slug = "no-versions"
+    title = "Dataset versions cannot be chosen"
 
 
 class Unauthorized(RequestError):

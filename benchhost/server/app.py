@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from litestar.types import Receive, Scope, Send
 
 from benchhost.evaluation.hosted import HostedBenchmark
-from benchhost.server.auth import tenant_of
+from benchhost.server.auth import refuse_pinned_version, tenant_of
 from benchhost.server.host import Host
 from benchhost.server.openapi import openapi
 from benchhost.server.problems import exception_handler, send_problem
@@ -38,6 +38,7 @@ class App:
                 scope["path"] = _SLASHES.sub("/", scope["path"])
             try:
                 scope.setdefault("state", {})["tenant"] = await tenant_of(scope, self._host)
+                refuse_pinned_version(scope)
             except Exception as error:  # a check_auth may fail in any way, and must then let nobody in
                 await send_problem(send, error)
                 return

@@ -11,7 +11,7 @@ import secrets
 import msgspec
 from litestar.types import HTTPScope
 
-from benchhost.errors import BenchhostError, Unauthorized
+from benchhost.errors import BenchhostError, NoVersions, Unauthorized
 from benchhost.server.host import Host
 
 
@@ -39,6 +39,17 @@ async def tenant_of(scope: HTTPScope, host: Host) -> str:
 def is_public(benchmark: str | None, path: str) -> bool:
     """Say whether a path of a benchmark, or of the host itself, needs no credential."""
     return path == "/health" or (benchmark is not None and path == "/version")
+
+
+def refuse_pinned_version(scope: HTTPScope) -> None:
+    """Refuse a request for one version of a dataset, which is not offered, rather than ignore it.
+
+    Raises :class:`~benchhost.errors.NoVersions`.
+    """
+    if any(key == b"x-benchmark-dataset-version" for key, _ in scope["headers"]):
+        name, rest = _benchmark_of(scope["path"])
+        if name is not None and not is_public(name, rest):
+            raise NoVersions("Dataset version selection is not supported")
 
 
 def _benchmark_of(path: str) -> tuple[str | None, str]:

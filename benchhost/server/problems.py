@@ -32,6 +32,7 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.UnknownDataset: 400,
     errors.UnknownTask: 400,
     errors.PayloadRefused: 400,
+    errors.NoVersions: 400,
     errors.Unauthorized: 401,
     errors.UnknownBenchmark: 404,
     errors.UnknownEvaluation: 404,

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def serve(settings: Settings) -> None:
     server = Server(
         "benchhost",
         address=settings.host,
-        port=settings.port,
+        port=settings.port or _free_port(settings.host),
         interface=Interfaces.ASGI,
         workers=settings.workers,
         loop=Loops.auto,
@@ -142,6 +143,15 @@ def serve(settings: Settings) -> None:
         server.serve(target_loader=load)
     finally:
         os.close(lock)
+
+
+def _free_port(address: str) -> int:
+    """Find a port that is free, since every worker binds it by its number, and the log is to name it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def running_pid(state: Path) -> int:

@@ -20,7 +20,7 @@ class Health(msgspec.Struct):
 
 
 class Version(msgspec.Struct):
-    """Which host, plugin and dataset answer here. ``dataset_version`` is the fingerprint of the dataset's content."""
+    """Which host, plugin and dataset answer here. ``dataset_version`` changes whenever the dataset's content does."""
 
     framework_version: str
     service_name: str | None

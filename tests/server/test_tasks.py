@@ -200,3 +200,10 @@ def test_a_hook_that_fails_to_name_a_sandbox_is_an_error_of_ours(host, server, t
     assert (answer.status, answer.detail) == (500, "Internal server error")
     assert b"hidden" not in answer.body
     assert answer.json["error_id"] in server.said()
+
+
+def test_a_version_of_a_dataset_is_refused_rather_than_ignored(host):
+    pinned = {"X-Benchmark-Dataset-Version": "2026-01"}
+    answer = host.request("GET", "/b/q/verify-task-ids", headers=pinned)
+    assert (answer.status, answer.detail) == (400, "Dataset version selection is not supported")
+    assert host.request("GET", "/b/q/health", headers=pinned).status == 200
