@@ -83,6 +83,10 @@ class Charged:
         meter = Metered(self._model, self._prices, sampling=self._sampling, call=self._call)
         try:
             return await meter.complete(prompt, sampling, call)
+        except BaseException:
+            if not meter.spend.calls:  # broken off: what the provider charges for it is not known
+                meter.spend.calls = meter.spend.failures = 1
+            raise
         finally:
             self.spend.add(meter.spend)
             self._account.take(meter.spend, self.name)

@@ -61,6 +61,7 @@ class Attempt:
         self.number = number
         self.result: GenerationResult | None = None
         self.spend = Spend()
+        self._kind: str | None = None
         self._workshop = workshop
         self._began = time.time()
 
@@ -76,7 +77,8 @@ class Attempt:
             with budget:
                 given = await shop.runner.generate(task, context.model, context)
             if budget.exceeded:
-                result = self._result(GenerationStatus.MAX_TIME, error=f"generation timed out after {seconds:g} seconds")
+                said = f"generation timed out after {seconds:g} seconds"
+                result = self._result(GenerationStatus.MAX_TIME, error=said)
             else:
                 result = self._checked(given)
         except Exception as error:  # a runner's code may raise anything, and it is this task's error alone
@@ -98,6 +100,7 @@ class Attempt:
         if self._folder().is_dir():
             result.log_dir = result.log_dir or str(self._folder())
         self.result = result
+        self._kind = failure.kind if failure else kind_of(result)
         now = time.time()
         return AttemptRecord(
             run=shop.run,
@@ -107,7 +110,7 @@ class Attempt:
             task_digest=shop.source.digest(self.task_id),
             facets=_encode(facets_of(task)),
             status=result.status.value,
-            kind=failure.kind if failure else _kind(result),
+            kind=self._kind,
             message=result.error or "",
             retriable=failure.retriable if failure else result.status.retriable,
             response_digest=response_digest(result.data),
@@ -141,7 +144,7 @@ class Attempt:
     def verdict_without_judge(self) -> Verdict | None:
         """Return the verdict on a generation that is no success: there is nothing to judge in it."""
         assert self.result is not None
-        return verdict_without_judge(self.result)
+        return verdict_without_judge(self.result, self._kind)
 
     def judged(self, verdict: Verdict) -> AttemptVerdict:
         """Make the record of a verdict."""
@@ -219,15 +222,21 @@ class Attempt:
         (self._make_folder() / "traceback.txt").write_text(text, "utf-8", "backslashreplace")
 
 
-def verdict_without_judge(result: GenerationResult) -> Verdict | None:
-    """Return the verdict on a generation that is no success, and ``None`` for one that is."""
+def verdict_without_judge(result: GenerationResult, kind: str | None = None) -> Verdict | None:
+    """Return the verdict on a generation that is no success, and ``None`` for one that is; ``kind`` is its class."""
     if result.status is GenerationStatus.SUCCESS:
         return None
+    status = EvaluationStatus.GENERATION_ERROR
     if result.status in (GenerationStatus.MAX_TIME, GenerationStatus.MAX_TURNS):
-        return Verdict(status=EvaluationStatus.DID_NOT_COMPLETE, kind=result.status.value, errors=_said(result))
-    if result.status is GenerationStatus.CANCELLED:
-        return Verdict(status=EvaluationStatus.CANCELLED, kind=result.status.value, errors=_said(result))
-    return Verdict(status=EvaluationStatus.GENERATION_ERROR, kind=_kind(result), errors=_said(result))
+        status = EvaluationStatus.DID_NOT_COMPLETE
+    elif result.status is GenerationStatus.CANCELLED:
+        status = EvaluationStatus.CANCELLED
+    return Verdict(status=status, kind=kind or kind_of(result), errors=(result.error,) if result.error else ())
+
+
+def kind_of(result: GenerationResult) -> str:
+    """Return the class of a generation's failure when nothing more is known than its status."""
+    return "" if result.status is GenerationStatus.SUCCESS else result.status.value
 
 
 def response_digest(data: str) -> str:
@@ -244,14 +253,6 @@ def facets_of(task: Mapping[str, Any]) -> dict[str, str | int | bool]:
         and isinstance(value, str | int)
         and (not isinstance(value, str) or len(value) <= LONGEST_FACET)
     }
-
-
-def _said(result: GenerationResult) -> tuple[str, ...]:
-    return (result.error,) if result.error else ()
-
-
-def _kind(result: GenerationResult) -> str:
-    return "" if result.status is GenerationStatus.SUCCESS else result.status.value
 
 
 def _sayable(text: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchhost.contract import EvaluationStatus, GenerationStatus
+from benchhost.contract import EvaluationStatus
+from benchhost.runner.summary import NO_FAILURE
 from benchhost.store import AttemptRecord, AttemptVerdict
 
 THRESHOLD = 20
@@ -24,7 +25,7 @@ class Fuse:
 
     def generated(self, record: AttemptRecord) -> str | None:
         """Take note of a generation; return why the run should stop, if it should."""
-        if record.status in (GenerationStatus.SUCCESS, GenerationStatus.MAX_TIME, GenerationStatus.MAX_TURNS):
+        if record.status in NO_FAILURE:
             self._ever_succeeded = True
         if self._ever_succeeded:
             return None

@@ -45,7 +45,7 @@ class Plan:
         self._numbers = array("H", bytes(2 * self.size))
 
     def saw(self, record: AttemptRecord, work: Work) -> bool:
-        """Take note of a recorded attempt and what it leaves to do; ``False`` if it is outside of this run's selection."""
+        """Take note of a recorded attempt and what it leaves to do; ``False`` if the run does not want it."""
         place = self._places.get(record.task)
         if place is None or not 1 <= record.epoch <= self._epochs:
             return False

@@ -25,7 +25,7 @@ from benchhost.runner.lock import RunLock
 from benchhost.runner.plan import Owed, Plan, Work, work_left
 from benchhost.runner.progress import Progress
 from benchhost.runner.source import Source, Verdict
-from benchhost.runner.summary import RunSummary, summarise_run
+from benchhost.runner.summary import NO_FAILURE, RunSummary, summarise_run
 from benchhost.store import AttemptRecord, RunEvent, RunRecord, Store
 
 _spend = msgspec.json.Decoder(Spend)
@@ -166,7 +166,7 @@ class Run:
         differences = stored.differences(self.config)
         refused = {name: values for name, values in differences.items() if name not in self.options.allow_drift}
         if refused:
-            told = "; ".join(f"{name} was {_shown(was)} and is now {_shown(now)}" for name, (was, now) in refused.items())
+            told = "; ".join(f"{name} was {_shown(old)}, is now {_shown(new)}" for name, (old, new) in refused.items())
             allow = " ".join(f"--allow-drift {name}" for name in refused)
             raise RunDrifted(
                 f"the run {self.id} began with another configuration: {told}. Begin a new run, or carry this one "
@@ -269,7 +269,7 @@ class Run:
         self._heed_account()
         if record.status == GenerationStatus.CANCELLED and record.kind in ("circuit_open", BudgetReached.kind):
             self._stop(record.message)
-            if attempt.spend.calls > attempt.spend.failures:
+            if _cost_something(attempt):
                 await self._keep_attempt(attempt, record)
             return False
         await self._keep_attempt(attempt, record)
@@ -283,12 +283,12 @@ class Run:
         progress.generated += 1
         progress.statuses[record.status] += 1
         progress.spend.add(attempt.spend)
-        if record.status != GenerationStatus.SUCCESS:
+        if record.status not in NO_FAILURE:
             progress.failed(record.status, record.kind, record.task, record.message)
 
     async def _keep_cancelled(self, attempt: Attempt) -> None:
         """Keep what an attempt that is broken off has cost, if it has cost anything."""
-        if attempt.spend.calls:
+        if _cost_something(attempt):
             result = GenerationResult(
                 task_id=attempt.task_id, status=GenerationStatus.CANCELLED, data="", error="the run was stopped at once"
             )
@@ -393,6 +393,10 @@ def stored_config(record: RunRecord) -> RunConfig:
         raise RunRefused(
             f"the configuration of run {record.id} cannot be read by this benchhost ({error}); begin a new run"
         ) from error
+
+
+def _cost_something(attempt: Attempt) -> bool:
+    return attempt.spend.calls > attempt.spend.failures
 
 
 def _add(total: Spend, spend: bytes) -> Spend:

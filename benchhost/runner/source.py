@@ -39,7 +39,7 @@ class Verdict(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Source(Protocol):
     """The tasks of one dataset, and their judge.
 
-    ``ids`` are in the dataset's order. ``version`` is a label of the dataset's content, and
+    The tasks are in the dataset's order. ``version`` is a label of the dataset's content, and
     ``evaluator_version`` that of what judges. ``reference`` fetches the gold answer to a task; ``None``
     where that is out of reach. ``scores`` says whether the benchmark scores a set of results in a way of
     its own. ``kind`` and ``host`` go into the run's configuration.
@@ -51,9 +51,16 @@ class Source(Protocol):
     evaluator_version: str
     kind: SourceKind
     host: str | None
-    ids: Sequence[str]
     scores: bool
     reference: Callable[[str], Awaitable[str | None]] | None
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of all tasks.
+
+        Raises :class:`~benchhost.errors.ClientError` when a remote host does not list them.
+        """
+        ...
 
     def task(self, task_id: str) -> bytes:
         """Return the public part of a task, as JSON.

@@ -34,7 +34,8 @@ _verdict = msgspec.json.Decoder(Verdict)
 _spend = msgspec.json.Decoder(Spend)
 _facets = msgspec.json.Decoder(dict[str, str | int | bool])
 
-_NO_FAILURE = frozenset({GenerationStatus.SUCCESS, GenerationStatus.MAX_TIME, GenerationStatus.MAX_TURNS})
+NO_FAILURE = frozenset({GenerationStatus.SUCCESS, GenerationStatus.MAX_TIME, GenerationStatus.MAX_TURNS})
+"""How an attempt may end without there being an error to report."""
 
 
 class SliceSummary(msgspec.Struct, frozen=True):
@@ -166,7 +167,7 @@ class _Sums:
 
     def _note_failure(self, attempt: AttemptRecord) -> None:
         judged = attempt.evaluation_status
-        if attempt.status not in _NO_FAILURE:
+        if attempt.status not in NO_FAILURE:
             status = attempt.status
         elif judged is None:
             self._unevaluated += 1
