@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import hmac
 import os
 import secrets
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -38,33 +40,38 @@ class Host:
         self.largest_body = settings.max_body_mb * 1024 * 1024
 
     async def open(self) -> None:
-        """Open the store, tidy up after workers that were killed, and begin to load the plugins."""
+        """Open the store, tidy up after workers that were killed, and begin to load the plugins.
+
+        When this raises, nothing is left open.
+        """
         settings = self.settings
         state = settings.state
         state.mkdir(parents=True, exist_ok=True)
         self._key = _key(state / "key")
-        self._owner = Owner(state / "owners")
-        self.store = open_store(state / DATABASE)
-        await self.store.open()
-        limits = Limits(
-            running=settings.max_running,
-            queued=settings.max_queued,
-            running_per_tenant=settings.max_running_per_tenant,
-            workers=settings.workers,
-            folder=state / "slots",
-        )
-        self.evaluator = Evaluator(self.store, self._owner, limits)
-        interrupted = await self.evaluator.recover()
-        if interrupted:
-            _log.warning("evaluations were left unfinished by a worker that is gone", evaluations=interrupted)
-        self.roster = Roster(msgspec.structs.replace(hosting(settings), on_fault=_tell))
-        await self.roster.open()
+        async with AsyncExitStack() as opened:
+            owner = Owner(state / "owners")
+            opened.callback(owner.close)
+            self.store = await opened.enter_async_context(open_store(state / DATABASE))
+            limits = Limits(
+                running=settings.max_running,
+                queued=settings.max_queued,
+                running_per_tenant=settings.max_running_per_tenant,
+                workers=settings.workers,
+                folder=state / "slots",
+            )
+            self.evaluator = Evaluator(self.store, owner, limits)
+            interrupted = await self.evaluator.recover()
+            if interrupted:
+                _log.warning("evaluations were left unfinished by a worker that is gone", evaluations=interrupted)
+            self.roster = Roster(msgspec.structs.replace(hosting(settings), on_fault=_tell))
+            opened.push_async_callback(self.roster.close)
+            await self.roster.open()
+        gc.freeze()  # what is there by now stays: the collector need not go through it again and again
+            self._opened = opened.pop_all()
 
     async def close(self) -> None:
         """Let what is under way finish, and let go of everything."""
-        await self.roster.close()
-        await self.store.close()
-        self._owner.close()
+        await self._opened.aclose()
 
     def version_of(self, catalogue: Catalogue) -> str:
         """Name the version of a dataset by its content.
