@@ -66,7 +66,7 @@ class Host:
             self.roster = Roster(msgspec.structs.replace(hosting(settings), on_fault=_tell))
             opened.push_async_callback(self.roster.close)
             await self.roster.open()
-        gc.freeze()  # what is there by now stays: the collector need not go through it again and again
+            gc.freeze()  # what is there by now stays: the collector need not go through it again and again
             self._opened = opened.pop_all()
 
     async def close(self) -> None:
