@@ -6,14 +6,14 @@ import asyncio
 import hashlib
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
 from benchhost.client import Client, Outcome, ServiceVersion, Tasks
-from benchhost.contract import EvaluationStatus, FinalScore, Result
+from benchhost.contract import EvaluationStatus, FinalScore, Result, Task
 from benchhost.errors import ClientError, HostBusy, TokenRefused, UnknownTask
 from benchhost.runner.config import SourceKind
 from benchhost.runner.source import Submission, Verdict
@@ -27,6 +27,7 @@ LONGEST_WAIT = 300.0
 AT_ONCE = 32
 """How many responses are sent at once to a service that judges one at a time."""
 
+_task = msgspec.json.Decoder(Task)
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 _ABOUT_THE_CONTENT = frozenset({400, 404, 413, 422})
@@ -60,13 +61,12 @@ class RemoteSource:
         self._is_benchhost = client.benchmark is not None
         self._unlisted = listed if isinstance(listed, ClientError) else None
         self._tasks: dict[str, msgspec.Raw] = {}
-        self._questions: dict[str, str] = {}
         if isinstance(listed, Tasks):
             for task in listed:
                 if task.id in self._tasks:
                     raise ClientError(f"{client.url} lists two tasks with the id {task.id!r} in {self.dataset}")
                 self._tasks[task.id] = task.json
-                self._questions[task.id] = task.question
+        self._ids = list(self._tasks)
         said = listed.dataset_version if isinstance(listed, Tasks) else None
         self.version = said or version.dataset_version or self._fingerprint()
         # The verdicts of another implementation may name another kind of version than its /version does,
@@ -103,7 +103,7 @@ class RemoteSource:
         """
         if self._unlisted is not None:
             raise self._unlisted
-        return list(self._tasks)
+        return self._ids
 
     def task(self, task_id: str) -> bytes:
         """Return a task as the host shows it."""
@@ -118,8 +118,7 @@ class RemoteSource:
 
     async def prompt(self, task_id: str) -> str:
         """Return the question."""
-        self.task(task_id)
-        return self._questions[task_id]
+        return _task.decode(self.task(task_id)).question
 
     async def evaluate(
         self, run: str, submissions: Sequence[Submission]
@@ -131,7 +130,7 @@ class RemoteSource:
                 yield [(position, verdict)]
 
     async def score(self, run: str, results: Mapping[str, Result | None]) -> FinalScore | None:
-        """Have the host score. Its plain mean is not taken for a score of the benchmark's own: the run has that itself."""
+        """Have the host score. Its plain mean is no score of the benchmark's own: the run has that itself."""
         verdicts = {
             task_id: None if result is None else vals.Verdict("evaluated", self._as_it_came(result))
             for task_id, result in results.items()
@@ -142,7 +141,7 @@ class RemoteSource:
             return None
         return FinalScore(score=answer.final_score, metadata=metadata)
 
-    async def _in_batches(self, run: str, owed: dict[int, Submission]) -> AsyncIterator[tuple[int, Verdict]]:
+    async def _in_batches(self, run: str, owed: dict[int, Submission]) -> AsyncGenerator[tuple[int, Verdict], None]:
         """Send all that is owed in one request. One that is refused for what is in it is sent again in halves."""
         batches = [owed]
         while batches:
@@ -165,7 +164,7 @@ class RemoteSource:
                     for position, _ in left:
                         yield position, _failed(error)
 
-    async def _one_by_one(self, run: str, owed: dict[int, Submission]) -> AsyncIterator[tuple[int, Verdict]]:
+    async def _one_by_one(self, run: str, owed: dict[int, Submission]) -> AsyncGenerator[tuple[int, Verdict], None]:
         """Send each response by itself, some at once."""
         slots = asyncio.Semaphore(AT_ONCE)
 
@@ -173,9 +172,7 @@ class RemoteSource:
             async with slots:
                 while True:
                     try:
-                        outcome = await self._client.evaluate(
-                            run, submission.task_id, submission.response, self._named
-                        )
+                        outcome = await self._client.evaluate(run, submission.task_id, submission.response, self._named)
                     except ClientError as error:
                         if not await _is_worth_waiting(error):
                             return position, _failed(error)
