@@ -175,7 +175,7 @@ class Evaluator:
     async def _judge(
         self, benchmark: HostedBenchmark, evaluation: Evaluation, response: bytes, gate: Gate
     ) -> Evaluation:
-        if evaluation.status == "scored":
+        if evaluation.status != "running":
             return evaluation
         await gate.wait()
         started = time.monotonic()
@@ -240,10 +240,15 @@ class Evaluator:
             async with aclosing(benchmark.call_each("evaluate_response", mine[0].dataset, calls, gate)) as finished:
                 async for outcomes in finished:
                     tell(await self._record(outcomes))
-        for each in claimed:  # what another process runs
-            if not each.mine and each.evaluation.status != "scored":
-                claim, response = new[each.evaluation.id]
-                tell([await self._judge(benchmark, await self._granted(claim), response, gate)])
+
+        async def join(claim: Claim, response: bytes) -> None:
+            tell([await self._judge(benchmark, await self._granted(claim), response, gate)])
+
+        others = [each.evaluation for each in claimed if not each.mine]
+        elsewhere = [new[evaluation.id] for evaluation in others if evaluation.status != "scored"]
+        for failure in await asyncio.gather(*(join(*each) for each in elsewhere), return_exceptions=True):
+            if failure is not None:
+                raise failure
 
     async def _record(self, outcomes: Sequence[tuple[Evaluation, Answer | Exception]]) -> list[Evaluation]:
         """Keep outcomes; when this returns, they are on disk."""
@@ -264,19 +269,23 @@ class Evaluator:
         pause, longest = LOOK_AGAIN
         while True:
             [claimed] = await self._store.claim([claim])
-            if claimed.mine or claimed.evaluation.status == "scored":
-                return claimed.evaluation
-            owner = claimed.evaluation.owner
-            if owner == self._owner.id:
-                # Here, only one task at a time judges it, and that is this one: an outcome was lost, since
-                # the store could not keep it.
-                await self._store.interrupt(owner, claim.id)
-                continue
-            if not self._owner.is_alive(owner):
-                await self._store.interrupt(owner)
-                continue
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+            evaluation = claimed.evaluation
+            if claimed.mine:
+                return evaluation
+            while evaluation.status == "running":
+                if evaluation.owner == self._owner.id:
+                    # Here, only one task at a time judges it, and that is this one: an outcome was lost,
+                    # since the store could not keep it.
+                    await self._store.interrupt(evaluation.owner, claim.id)
+                    break
+                if not self._owner.is_alive(evaluation.owner):
+                    await self._store.interrupt(evaluation.owner)
+                    break
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+                evaluation = await self._recorded(evaluation)
+            if evaluation.status in ("scored", "error"):  # an error too is the outcome of what was joined
+                return evaluation
 
 
 def _finish(evaluation: Evaluation, outcome: Answer | Exception) -> Finish:

@@ -242,6 +242,22 @@ async def test_what_another_process_runs_is_waited_for_and_not_judged_twice(hub,
     other.close()
 
 
+async def test_who_has_joined_what_another_process_fails_to_judge_is_told_so(hub, calls):
+    other = Owner(hub.owner._folder)
+    claim = claim_of(hub, "fails elsewhere", other.id)
+    await hub.store.claim([claim])
+    waiting = asyncio.create_task(hub.judge("counting", "fails elsewhere"))
+    await asyncio.sleep(0.1)
+    await hub.store.finish(
+        [Finish(id=claim.id, owner=other.id, attempt=1, status="error", errors=("no",), finished_at=1.0)]
+    )
+    assert ((await waiting).status, (await waiting).errors) == ("error", ("no",))
+    assert calls() == []
+    again = await hub.judge("counting", "fails elsewhere")
+    assert (again.status, again.attempt) == ("scored", 2)
+    other.close()
+
+
 async def test_what_a_process_that_is_gone_was_running_is_judged_here(hub, calls):
     other = Owner(hub.owner._folder)
     await hub.store.claim([claim_of(hub, "orphan", other.id)])

@@ -42,12 +42,28 @@ async def submit(session, url: str, task: int, response: str) -> tuple[str, dict
         return answer.headers["x-evaluation-id"], await answer.json()
 
 
+class Goal:
+    """A number to be reached."""
+
+    def __init__(self) -> None:
+        self.set(10**9)
+
+    def set(self, number: int) -> None:
+        self._number = number
+        self.reached = asyncio.Event()
+
+    def look_at(self, number: int) -> None:
+        if number >= self._number:
+            self.reached.set()
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_kill_at_any_moment_loses_nothing_acknowledged_and_doubles_nothing(plugins, tmp_path, workers):
     seed = random.randrange(10**6)
     chance = random.Random(seed)
     acknowledged: dict[str, tuple[int, str, dict]] = {}
     asked: set[tuple[int, str]] = set()
+    goal = Goal()
     interrupted = 0
     for round_ in range(3):
         with serving(tmp_path, "--only", "slowly", "--workers", workers, plugins=[plugins]) as server:
@@ -69,10 +85,12 @@ async def test_a_kill_at_any_moment_loses_nothing_acknowledged_and_doubles_nothi
                         return
                     assert result["feedback"] == response
                     acknowledged[id_] = (task, response, result)
+                    goal.look_at(len(acknowledged))
 
                 await asyncio.wait_for(asyncio.gather(*(one(*each) for each in again)), 30)
+                goal.set(len(acknowledged) + chance.randrange(1, 150))
                 load = [asyncio.create_task(one(n, f"round {round_}")) for n in range(300)]
-                await asyncio.sleep(0.1 + chance.random() / 2)
+                await asyncio.wait_for(goal.reached.wait(), 30)
                 server.kill()
                 await asyncio.wait_for(asyncio.gather(*load), 10)
     assert interrupted > 0, "nothing was under way when the server was killed"

@@ -134,7 +134,7 @@ def test_a_second_server_on_the_same_state_folder_is_refused(plugins, tmp_path):
         assert (tmp_path / "benchhost.pid").read_text() == str(server.process.pid)
 
 
-@pytest.mark.parametrize("content", ["1", str(os.getpid()), "torn"])
+@pytest.mark.parametrize("content", ["1", str(os.getpid()), "torn"], ids=["1", "another", "torn"])
 def test_a_pid_file_that_was_left_behind_is_no_hindrance(plugins, tmp_path, content):
     """Also when its number is by now that of another process, as in a container that was replaced."""
     (tmp_path / "benchhost.pid").write_text(content)
