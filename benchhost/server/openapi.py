@@ -18,7 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import ParameterKwarg
 
 import benchhost
-from benchhost.errors import BenchhostError, Malformed, TooLarge, Unauthorized, Unavailable
+from benchhost.errors import BenchhostError, Malformed, NoVersions, TooLarge, Unauthorized, Unavailable
 from benchhost.server import problems
 from benchhost.server.auth import is_public
 from benchhost.server.documented import documented, documented_of
@@ -105,6 +105,8 @@ class Document:
         errors: list[type[Exception]] = [*told.raises, BenchhostError]
         if benchmark is not None:
             errors.append(Unavailable)
+            if not needs_nothing:
+                errors.append(NoVersions)
         if told.body is not None:
             errors += [Malformed, TooLarge]
         if not needs_nothing and (self._asks_for_key or decides_itself):

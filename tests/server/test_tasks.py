@@ -206,4 +206,5 @@ def test_a_version_of_a_dataset_is_refused_rather_than_ignored(host):
     pinned = {"X-Benchmark-Dataset-Version": "2026-01"}
     answer = host.request("GET", "/b/q/verify-task-ids", headers=pinned)
     assert (answer.status, answer.detail) == (400, "Dataset version selection is not supported")
+    assert host.request("GET", "/b/q/v1/datasets/default/tasks", headers=pinned).status == 400
     assert host.request("GET", "/b/q/health", headers=pinned).status == 200
