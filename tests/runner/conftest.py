@@ -201,11 +201,16 @@ async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield Desk(store, tmp_path / "state")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def script() -> type[Script]:
     return Script
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def doubling() -> type[Doubling]:
     return Doubling
+
+
+@pytest.fixture(scope="session")
+def desk_type() -> type[Desk]:
+    return Desk
