@@ -109,6 +109,7 @@ def serve(settings: Settings) -> None:
     log.configure(settings.log_level, settings.log_format)
     log.register_secret(settings.api_key)
     settings.state.mkdir(parents=True, exist_ok=True)
+    port = _port(settings.host, settings.port)
     lock = _lock(settings.state)
     asyncio.run(_look_at_plugins(settings))
     if settings.api_key is None:
@@ -120,7 +121,7 @@ def serve(settings: Settings) -> None:
     server = Server(
         "benchhost",
         address=settings.host,
-        port=settings.port or _free_port(settings.host),
+        port=port,
         interface=Interfaces.ASGI,
         workers=settings.workers,
         loop=Loops.auto,
@@ -145,13 +146,24 @@ def serve(settings: Settings) -> None:
         os.close(lock)
 
 
-def _free_port(address: str) -> int:
-    """Find a port that is free, since every worker binds it by its number, and the log is to name it."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _port(address: str, port: int) -> int:
+    """Make sure that the address can be listened on, and return the port: a free one in the place of 0.
+
+    Every worker listens by the number of the port, and the log is to name it.
+
+    Raises :class:`~benchhost.errors.UsageError` when it cannot.
+    """
+    try:
+        family, *_, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+            found: int = probe.getsockname()[1]
+            return found
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {address} port {port}: {error.strerror or error}; choose others with --host and --port"
+        ) from error
 
 
 def running_pid(state: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -148,3 +149,16 @@ def test_a_store_that_cannot_be_opened_ends_the_server_with_its_reason(plugins, 
     assert done.returncode == 1
     assert "benchhost.db" in done.stderr
     assert "Traceback" not in done.stderr.splitlines()[-1]
+
+
+def test_an_address_that_cannot_be_listened_on_is_refused_with_what_to_try(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "benchhost", "serve", "--state", str(tmp_path), "--port", str(port)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == (
+        f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use; choose others with --host and --port"
+    )
