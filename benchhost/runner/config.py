@@ -110,7 +110,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 def new_run_id(config: RunConfig, now: datetime | None = None) -> str:
     """Make the id of a new run: ``<benchmark>-<model>-<UTC>-<six digits>``; no two are the same."""
     now = now or datetime.now(UTC)
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", config.model).strip("-.")[:60] or "model"
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", config.model).strip("-.")[:50] or "model"
     tail = hashlib.sha256(f"{config.digest} {secrets.token_hex(16)}".encode()).hexdigest()[:6]
     return f"{config.benchmark}-{slug}-{now:%Y%m%dT%H%M%SZ}-{tail}"
 

@@ -71,23 +71,25 @@ class MemoryRuns(RunStore):
         return list(found.events) if found else []
 
     async def keep_attempts(self, attempts: Sequence[AttemptRecord]) -> None:
-        keys = [(attempt.task, attempt.epoch, attempt.number) for attempt in attempts]
-        for attempt, key in zip(attempts, keys, strict=True):
-            if key in self._the_run(attempt.run).attempts or keys.count(key) > 1:
+        seen: set[tuple[str, _Key]] = set()
+        for attempt in attempts:
+            key = _key(attempt)
+            if key in self._the_run(attempt.run).attempts or (attempt.run, key) in seen:
                 raise StoreFailed(f"attempt {attempt.number} at {attempt.task} is recorded already")
-        for attempt, key in zip(attempts, keys, strict=True):
+            seen.add((attempt.run, key))
+        for attempt in attempts:
             kept = self._the_run(attempt.run).attempts
             for number in range(attempt.number - 1, 0, -1):
                 earlier = (attempt.task, attempt.epoch, number)
                 if earlier in kept:
                     kept[earlier] = msgspec.structs.replace(kept[earlier], latest=False)
-            kept[key] = msgspec.structs.replace(attempt, latest=True)
+            kept[_key(attempt)] = msgspec.structs.replace(attempt, latest=True)
 
     async def keep_verdicts(self, verdicts: Sequence[AttemptVerdict]) -> list[bool]:
         answers = []
         for verdict in verdicts:
             run = self._open_runs().get(verdict.run)
-            key = (verdict.task, verdict.epoch, verdict.number)
+            key = _key(verdict)
             found = run.attempts.get(key) if run else None
             recorded = found is not None and found.response_digest == verdict.response_digest
             if run is not None and found is not None and recorded:
@@ -121,3 +123,7 @@ class MemoryRuns(RunStore):
         if found is None:
             raise StoreFailed(f"there is no run {run_id}")
         return found
+
+
+def _key(one: AttemptRecord | AttemptVerdict) -> _Key:
+    return one.task, one.epoch, one.number

@@ -149,11 +149,8 @@ asyncio.run(main())
 async def test_a_run_whose_process_is_killed_is_carried_on_and_nothing_is_generated_twice(
     desk_type, doubling, script, tmp_path
 ):
-    conftest = Path(__file__).with_name("conftest.py")
     for kill_at in (150, 500):
-        child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(conftest), str(tmp_path)], stdout=subprocess.PIPE, text=True
-        )
+        child = _begin(tmp_path)
         try:
             assert child.stdout is not None
             assert child.stdout.readline() == "begun\n"
@@ -179,6 +176,11 @@ async def test_a_run_whose_process_is_killed_is_carried_on_and_nothing_is_genera
     assert sorted(one.task for one in attempts) == sorted(desk.source.ids)
     assert {(one.number, one.status, one.score) for one in attempts} == {(1, "success", 1.0)}
     assert all(json.loads(one.generation)["data"] == str(2 * int(one.task[1:])) for one in attempts)
+
+
+def _begin(folder: Path) -> subprocess.Popen[str]:
+    doubles = Path(__file__).with_name("conftest.py")
+    return subprocess.Popen([sys.executable, "-c", CHILD, str(doubles), str(folder)], stdout=subprocess.PIPE, text=True)
 
 
 def _kept(path: Path) -> int:
