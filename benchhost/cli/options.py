@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,12 @@ def read(config: Path | None, flags: dict[str, Any]) -> Settings:
     Raises :class:`~benchhost.errors.SettingsError`.
     """
     return load(config, os.environ, flags)
+
+
+def given_state(ctx: click.Context) -> str:
+    """Return the flags that lead another command to the same state folder."""
+    flags = [(f"--{name}", ctx.params[name]) for name in ("config", "state") if ctx.params.get(name) is not None]
+    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in flags)
 
 
 def _option(doc: SettingDoc) -> Callable[[F], F]:

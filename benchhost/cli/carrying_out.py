@@ -1,0 +1,77 @@
+"""Carrying out a session for a command: with the display, the report at its end, and the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import click
+import msgspec
+
+from benchhost.cli.display import tell, watch
+from benchhost.cli.opening import opened_store
+from benchhost.cli.session import Session
+from benchhost.runner.exits import ExitCode
+from benchhost.runner.run import Outcome, stored_config
+from benchhost.settings import Settings
+from benchhost.store import RunRecord
+
+LOOK_BACK = 50
+"""Among how many newer runs one to compare with is looked for."""
+
+
+def carry_out(session: Session, *, as_json: bool, state: str) -> int:
+    """Carry out a session, say how it ended, and return the exit code.
+
+    ``state`` are the flags by which another command finds the same state folder.
+    """
+    # Until the run itself listens, the signal that ends a process is to close what is open, as Ctrl-C does.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        outcome, other = asyncio.run(_carry_out(session))
+    except KeyboardInterrupt:
+        tell("Stopped before the first task.")
+        return ExitCode.INCOMPLETE
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
+    else:
+        from benchhost.cli.report import show_summary
+
+        show_summary(outcome.summary, outcome.status, outcome.reason)
+        click.echo(f"\n{_next(outcome, other)}{state}")
+    return outcome.exit_code
+
+
+async def _carry_out(session: Session) -> tuple[Outcome, RunRecord | None]:
+    outcome = await session.carry_out(watch, tell)
+    return outcome, await _comparable(session.settings, outcome.run)
+
+
+async def _comparable(settings: Settings, run_id: str) -> RunRecord | None:
+    """Find the newest other run of the same tasks."""
+    async with opened_store(settings) as store:
+        record = await store.run(run_id)
+        if record is None:
+            return None
+        mine = stored_config(record)
+        for other in await store.runs(tenant=record.tenant, benchmark=record.benchmark, limit=LOOK_BACK):
+            theirs = stored_config(other)
+            alike = (theirs.dataset_version, theirs.tasks) == (mine.dataset_version, mine.tasks)
+            if other.id != run_id and alike and other.status in ("complete", "errors"):
+                return other
+    return None
+
+
+def _next(outcome: Outcome, other: RunRecord | None) -> str:
+    """Say which command comes next."""
+    if outcome.status in ("incomplete", "failed"):
+        return f"Carry it on: benchhost runs resume {outcome.run}"
+    if outcome.status == "generated":
+        return f"Have it judged: benchhost runs eval {outcome.run}"
+    if outcome.status == "errors":
+        return f"Try the errors again: benchhost runs retry {outcome.run}"
+    if other is not None:
+        return f"Compare it: benchhost runs compare {other.id} {outcome.run}"
+    return f"Look at it again: benchhost runs show {outcome.run}"

@@ -1,0 +1,84 @@
+"""Opening what commands about runs need: the store of the state folder, and the dataset that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from benchhost.cli.order import Order
+from benchhost.client import Client
+from benchhost.errors import UnknownRun, UsageError
+from benchhost.runner.given import GivenTasks, read_task_file
+from benchhost.runner.local import LocalSource
+from benchhost.runner.remote import RemoteSource
+from benchhost.runner.run import stored_config
+from benchhost.runner.source import Source
+from benchhost.server.host import DATABASE, Host
+from benchhost.settings import Settings
+from benchhost.store import RunRecord, Store, open_store
+
+DRAIN = 2.0
+"""Seconds that evaluations may still take when a run is stopped at once. Otherwise none are under way at the end."""
+
+
+@asynccontextmanager
+async def opened_store(settings: Settings) -> AsyncIterator[Store]:
+    """Open the store of the state folder."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    async with open_store(settings.state / DATABASE) as store:
+        yield store
+
+
+async def recorded_run(store: Store, run_id: str) -> RunRecord:
+    """Return a run.
+
+    Raises :class:`~benchhost.errors.UnknownRun`.
+    """
+    record = await store.run(run_id)
+    if record is None:
+        raise UnknownRun(f"no run has the id {run_id}. Look at: benchhost runs list")
+    return record
+
+
+@asynccontextmanager
+async def opened_source(
+    order: Order,
+    settings: Settings,
+    *,
+    token: str | None = None,
+    trusted: bool = True,
+    recorded: RunRecord | None = None,
+) -> AsyncIterator[tuple[Store, Source]]:
+    """Open the store, and the dataset of an order: in this process, or at a remote host.
+
+    ``trusted`` is that of :class:`~benchhost.runner.local.LocalSource`. ``recorded`` is a run that is
+    carried on: when it was begun over HTTP, it calls the version of the dataset as its host does.
+    """
+    given = None if order.dataset_file is None else read_task_file(Path(order.dataset_file))
+    dataset = order.dataset or (given.dataset if given is not None else None)
+    async with AsyncExitStack() as stack:
+        if order.host is not None:
+            client = Client(order.host, order.benchmark, token=token, token_header=order.token_header)
+            await stack.enter_async_context(client)
+            store = await stack.enter_async_context(opened_store(settings))
+            source: Source = await RemoteSource.open(client, dataset)
+        else:
+            host = Host(msgspec.structs.replace(settings, only=(order.benchmark,), drain_timeout=DRAIN))
+            await host.open()
+            stack.push_async_callback(host.close)
+            hosted = host.roster.get(order.benchmark)
+            await hosted.ready()
+            label = host.version_of(hosted.catalogue(dataset))
+            version = label if recorded is not None and stored_config(recorded).dataset_version == label else None
+            store = host.store
+            source = await LocalSource.open(hosted, host.evaluator, dataset, version=version, trusted=trusted)
+        if given is not None:
+            source = GivenTasks(source, given.tasks, "file")
+        elif order.problem is not None:
+            if order.problem_id is None:
+                raise UsageError("--problem needs exactly one TASK_ID: that of the problem")
+            source = GivenTasks.from_problem(source, Path(order.problem), order.problem_id)
+        yield store, source

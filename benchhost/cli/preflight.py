@@ -1,0 +1,46 @@
+"""One look at everything before the first task: a mistyped name or a wrong key must not cost a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from benchhost.contract import Model, Sampling
+from benchhost.errors import ModelThrottled, ModelUnavailable, UsageError
+from benchhost.runner.config import RunConfig
+from benchhost.runner.source import Source
+
+PATIENCE = 60.0
+"""Seconds within which the model must answer."""
+
+MOST_TOKENS = 64
+"""What the answer may be long. It is not read: a model that only reasons within it has answered too."""
+
+
+async def preflight(model: Model, source: Source, config: RunConfig, tell: Callable[[str], None]) -> None:
+    """Ask the model once, cheaply, with the sampling of the run. That the plugin and the host answer is known by now.
+
+    A model that is only throttled is left to the run, which knows how to wait.
+
+    Raises :class:`~benchhost.errors.ModelError` when it does not answer, and
+    :class:`~benchhost.errors.UsageError` when ``scripted/reference`` has no gold answers.
+    """
+    if model.name.startswith("scripted/"):
+        if model.name == "scripted/reference" and source.reference is None:
+            where = f"the host {config.host} keeps them" if config.host else f"{config.benchmark} offers none"
+            raise UsageError(f"scripted/reference answers with the gold answers, and {where}")
+        return
+    most = min(config.sampling.max_tokens or MOST_TOKENS, MOST_TOKENS)
+    sampling: Sampling = msgspec.structs.replace(config.sampling, max_tokens=most)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await model.complete("Answer with OK.", sampling)
+    except TimeoutError:
+        raise ModelUnavailable(
+            f"{model.name} did not answer a short question within {PATIENCE:g} seconds. "
+            "Try again later, or begin all the same with --no-preflight"
+        ) from None
+    except ModelThrottled as error:
+        tell(f"{model.name} throttles at the moment: {error}. The run waits when it must.")

@@ -1,0 +1,102 @@
+"""What is recorded of runs, as commands tell it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from benchhost.cli.opening import opened_store, recorded_run
+from benchhost.contract import EvaluationStatus, GenerationStatus
+from benchhost.runner.config import RunConfig
+from benchhost.runner.lock import is_locked
+from benchhost.runner.progress import ErrorClass
+from benchhost.runner.run import stored_config
+from benchhost.runner.summary import RunSummary, summarise_run
+from benchhost.settings import Settings
+from benchhost.store import RunRecord
+
+_summary = msgspec.json.Decoder(RunSummary)
+
+_NO_ERROR = frozenset(
+    {
+        GenerationStatus.SUCCESS,
+        GenerationStatus.MAX_TIME,
+        GenerationStatus.MAX_TURNS,
+        EvaluationStatus.EVALUATED,
+        EvaluationStatus.DID_NOT_COMPLETE,
+    }
+)
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One run: what is told of it in a list, its configuration, what happened to it, and its summary."""
+
+    told: dict[str, Any]
+    config: RunConfig
+    events: list[dict[str, Any]]
+    summary: RunSummary
+
+
+async def told_runs(settings: Settings, benchmark: str | None, limit: int) -> list[dict[str, Any]]:
+    """Return what is told of the newest runs."""
+    async with opened_store(settings) as store:
+        return [told(record, settings) for record in await store.runs(benchmark=benchmark, limit=limit)]
+
+
+async def found_run(settings: Settings, run_id: str) -> Found:
+    """Return everything about one run; of one that has no summary, one is made.
+
+    Raises :class:`~benchhost.errors.UnknownRun`.
+    """
+    async with opened_store(settings) as store:
+        record = await recorded_run(store, run_id)
+        summary = await summarise_run(store, record) if record.summary is None else _summary.decode(record.summary)
+        events = [
+            {"at": event.at, "kind": event.kind, "data": msgspec.Raw(event.data)}
+            for event in await store.run_events(run_id)
+        ]
+    return Found(told=told(record, settings), config=stored_config(record), events=events, summary=summary)
+
+
+async def failed_tasks(settings: Settings, run_id: str) -> tuple[list[ErrorClass], dict[tuple[str, str], list[str]]]:
+    """Return the classes of errors of a run, the largest first, and the tasks of each by status and kind.
+
+    Raises :class:`~benchhost.errors.UnknownRun`.
+    """
+    classes: dict[tuple[str, str], ErrorClass] = {}
+    tasks: dict[tuple[str, str], list[str]] = {}
+    async with opened_store(settings) as store:
+        await recorded_run(store, run_id)
+        async for page in store.attempts(run_id):
+            for attempt in page:
+                status = attempt.status if attempt.status not in _NO_ERROR else attempt.evaluation_status
+                if status is None or status in _NO_ERROR:
+                    continue
+                key = (status, attempt.kind)
+                if key not in classes:
+                    classes[key] = ErrorClass(attempt.kind, status, 0, attempt.task, attempt.message)
+                classes[key].count += 1
+                tasks.setdefault(key, []).append(attempt.task)
+    return sorted(classes.values(), key=lambda error: -error.count), tasks
+
+
+def told(record: RunRecord, settings: Settings) -> dict[str, Any]:
+    """Say what matters of a run. One that no process carries out, although it seems to run, was interrupted."""
+    summary = None if record.summary is None else _summary.decode(record.summary)
+    interrupted = record.status == "running" and not is_locked(settings.state, record.id)
+    return {
+        "id": record.id,
+        "benchmark": record.benchmark,
+        "dataset": record.dataset,
+        "model": record.model,
+        "label": record.label,
+        "status": "interrupted" if interrupted else record.status,
+        "reason": record.reason,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+        "score": None if summary is None else summary.score,
+        "interval": None if summary is None or summary.final is not None else summary.interval,
+        "coverage": None if summary is None else summary.coverage,
+        "cost": None if summary is None else summary.spend.cost + summary.judge_spend.cost,
+    }

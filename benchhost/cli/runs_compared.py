@@ -1,0 +1,36 @@
+"""``benchhost runs compare``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchhost.cli.options import read, settings_options
+from benchhost.cli.run_options import as_json
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@as_json
+@settings_options("state")
+def compare(first: str, second: str, as_json: bool, config: Path | None, **flags: Any) -> None:
+    """Compare two runs task by task.
+
+    The difference is B less A, with its interval, and the exact test of McNemar where every score is 0
+    or 1. Only tasks that have a score in both runs, and that are the same in both, count.
+    """
+    from benchhost.cli.comparing import compared
+
+    found = asyncio.run(compared(read(config, flags), first, second))
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        return
+    from benchhost.cli.report import show_comparison
+
+    show_comparison(first, second, found.comparison, found.notes)

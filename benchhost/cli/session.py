@@ -1,0 +1,213 @@
+"""Carrying out a run from the command line: what was ordered is opened, checked, run, shown and closed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+
+from benchhost import log
+from benchhost.cli.opening import opened_source
+from benchhost.cli.order import Order, Selection
+from benchhost.cli.preflight import preflight
+from benchhost.contract import Call, Completion, Model, Prompt, Runner, Sampling
+from benchhost.contract.model import NO_CALL
+from benchhost.errors import ModelRequestRefused, UsageError
+from benchhost.models import Limiter, load_prices, locate, resolve
+from benchhost.runner.config import RunConfig, RunOptions, frozen_selection, new_run_id
+from benchhost.runner.given import GivenTasks
+from benchhost.runner.plugins import find_runner, recorded_params, runner_of
+from benchhost.runner.progress import Progress
+from benchhost.runner.run import Outcome, Run, stored_config
+from benchhost.runner.source import Source
+from benchhost.settings import Settings
+from benchhost.store import RunRecord
+from benchhost.tasks import select
+
+Watch = Callable[[Progress], Awaitable[None]]
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """One session of a run, ordered at the command line.
+
+    ``recorded`` is the run that is carried on, if there is one already, and ``run_id`` the id of a new one,
+    ``None`` to have one made. Without a ``selection`` the tasks are those of the recorded run. Without
+    ``asks_model`` the model is not even looked for. ``trusted`` is for runs that the operator began, see
+    :class:`~benchhost.runner.local.LocalSource`.
+    """
+
+    order: Order
+    settings: Settings
+    options: RunOptions = RunOptions()
+    selection: Selection | None = Selection()
+    run_id: str | None = None
+    recorded: RunRecord | None = None
+    label: str = ""
+    token: str | None = None
+    checks: bool = True
+    asks_model: bool = True
+    trusted: bool = True
+
+    async def carry_out(self, watch: Watch, tell: Callable[[str], None]) -> Outcome:
+        """Carry the run out while ``watch`` shows its progress; ``tell`` says single lines to the person.
+
+        Raises what :meth:`benchhost.runner.run.Run.execute` and the preflight raise.
+        """
+        log.configure("warning", self.settings.log_format)
+        log.register_secret(self.token)
+        async with AsyncExitStack() as stack:
+            limiter = Limiter(self.order.max_connections)
+            model = await self._model(stack, self.order.model, limiter)
+            judge = None if self.order.judge is None else await self._model(stack, self.order.judge, Limiter())
+            opened = opened_source(
+                self.order, self.settings, token=self.token, trusted=self.trusted, recorded=self.recorded
+            )
+            store, source = await stack.enter_async_context(opened)
+            plugin = find_runner(self.order.benchmark, self.order.runner)
+            runner = runner_of(plugin.cls, self.order.params)
+            source = await _of_runner(self.order, source, runner)
+            config = self._config(source, plugin.name, runner)
+            if self.checks and self.asks_model:
+                await preflight(model, source, config, tell)
+                if judge is not None:
+                    await preflight(judge, source, config, tell)
+            run = Run(
+                self.run_id or new_run_id(config),
+                config,
+                store=store,
+                source=source,
+                runner=runner,
+                model=model,
+                judge=judge,
+                state=self.settings.state,
+                options=self.options,
+                prices=load_prices(None if self.order.prices is None else Path(self.order.prices)),
+                limiter=limiter,
+                label=self.label,
+                tenant="" if self.recorded is None else self.recorded.tenant,
+                order=msgspec.structs.replace(self.order, params=config.params) if self.trusted else None,
+            )
+            return await _executed(run, watch, tell)
+
+    async def _model(self, stack: AsyncExitStack, name: str, limiter: Limiter) -> Model:
+        if not self.asks_model:
+            return NotAsked(name)
+        order = self.order
+        own = name == order.model  # the address is that of the model, not of the judge
+        model = resolve(
+            name,
+            os.environ,
+            base_url=order.base_url if own else None,
+            api_key=_key(order.api_key_variable) if own else None,
+            limiter=limiter,
+            cache=None if order.cache is None else Path(order.cache),
+        )
+        stack.push_async_callback(model.aclose)
+        return model
+
+    def _config(self, source: Source, runner_name: str, runner: Runner[Any]) -> RunConfig:
+        """Resolve the configuration to the last value."""
+        order = self.order
+        was = None if self.recorded is None else stored_config(self.recorded)
+        if self.selection is not None:
+            chosen = self.selection.of(source)
+            tasks = frozen_selection(chosen, source.ids)
+        else:
+            assert was is not None
+            tasks = was.tasks
+        if self.options.only is not None:
+            ids = source.ids if tasks is None else tasks
+            select(ids, task_ids=sorted(self.options.only), known=frozenset(ids))
+        if self.asks_model:
+            key = _key(order.api_key_variable)
+            located = locate(order.model, os.environ, base_url=order.base_url, api_key=key)
+            base_url = None if located is None else located[0].base_url
+        else:
+            base_url = None if was is None else was.base_url
+        return RunConfig(
+            benchmark=source.benchmark,
+            dataset=source.dataset,
+            dataset_version=source.version,
+            source=source.kind,
+            host=source.host,
+            evaluator_version=source.evaluator_version,
+            model=order.model,
+            base_url=base_url,
+            sampling=order.sampling,
+            judge=order.judge,
+            runner=runner_name,
+            runner_version=runner.version,
+            params=recorded_params(runner),
+            epochs=order.epochs,
+            timeout=order.timeout,
+            tasks=tasks,
+            task_count=len(source.ids if tasks is None else tasks),
+        )
+
+
+class NotAsked:
+    """Stands for the model of a session that generates nothing, so that neither key nor file of it is needed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def complete(self, prompt: Prompt, sampling: Sampling | None = None, call: Call = NO_CALL) -> Completion:
+        """Refuse."""
+        raise ModelRequestRefused(f"{self.name} is not asked in a session that generates nothing")
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+async def _of_runner(order: Order, source: Source, runner: Runner[Any]) -> Source:
+    """Take the tasks of the runner, if it has its own and no others were asked for."""
+    if order.dataset is not None or order.dataset_file is not None or order.problem is not None:
+        return source
+    tasks = await anyio.to_thread.run_sync(lambda: None if (found := runner.load_tasks()) is None else list(found))
+    return source if tasks is None else GivenTasks.from_runner(source, tasks)
+
+
+async def _executed(run: Run, watch: Watch, tell: Callable[[str], None]) -> Outcome:
+    watching = asyncio.ensure_future(watch(run.progress))
+    try:
+        with _stoppable(run, tell):
+            return await run.execute()
+    finally:
+        await watching
+
+
+@contextmanager
+def _stoppable(run: Run, tell: Callable[[str], None]) -> Iterator[None]:
+    """Have Ctrl-C, and the signal that ends a process, stop the run: once gracefully, twice at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if run.progress.stopping is None:
+            tell("Stopping: what is under way is finished. Press Ctrl-C again to stop at once.")
+        else:
+            tell("Stopping at once.")
+        run.stop()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for each in signals:
+        loop.add_signal_handler(each, stop)
+    try:
+        yield
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+
+def _key(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    if not os.environ.get(variable):
+        raise UsageError(f"the variable {variable}, which is to hold the key, is not set")
+    return os.environ[variable]

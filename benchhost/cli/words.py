@@ -1,0 +1,67 @@
+"""Numbers and texts as people read them."""
+
+from __future__ import annotations
+
+from benchhost.contract import Usage
+from benchhost.models import Spend
+from benchhost.scoring import Interval
+
+
+def score(value: float | None, interval: Interval | None = None) -> str:
+    """Say a score with its interval: as a share of tasks when it is one, else as a number."""
+    if value is None:
+        return "none yet"
+    if interval is None:
+        return f"{value:.4g}"
+    say = percent if interval.method in ("wilson", "bonett-price") else _number
+    return f"{say(value)} ({interval.level:.0%} interval {say(interval.low)} to {say(interval.high)})"
+
+
+def brief(value: float | None, interval: Interval | None) -> str:
+    """Say a score with its interval in little room."""
+    if value is None or interval is None:
+        return "" if value is None else f"{value:.4g}"
+    say = percent if interval.method in ("wilson", "bonett-price") else _number
+    return f"{say(value)} ({say(interval.low)} to {say(interval.high)})"
+
+
+def percent(share: float | None) -> str:
+    """Say a share in percent, with two digits behind the point."""
+    return "" if share is None else f"{100 * share:.2f}%"
+
+
+def cost(spend: Spend) -> str:
+    """Say what some calls cost, and of how many that is not known."""
+    if spend.unpriced == 0:
+        return dollars(spend.cost)
+    unknown = f"unknown for {spend.unpriced:,} calls"
+    return f"{dollars(spend.cost)} and {unknown}" if spend.cost else unknown
+
+
+def dollars(amount: float) -> str:
+    """Say an amount of money: small ones with more digits."""
+    return f"${amount:.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+
+
+def tokens(usage: Usage) -> str:
+    """Say tokens in and out."""
+    cached = f", {usage.cached_tokens:,} of them cached" if usage.cached_tokens else ""
+    reasoning = f", {usage.reasoning_tokens:,} of them reasoning" if usage.reasoning_tokens else ""
+    return f"{usage.input_tokens:,} in{cached}; {usage.output_tokens:,} out{reasoning}"
+
+
+def duration(seconds: float) -> str:
+    """Say a time as ``h:mm:ss``, or ``m:ss`` below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def line(text: str, longest: int = 200) -> str:
+    """Return a text that somebody else wrote so that a terminal shows it as one line and obeys none of it."""
+    one = "".join(character if character.isprintable() else "�" for character in " ".join(text.split()))
+    return one if len(one) <= longest else f"{one[: longest - 1]}…"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
