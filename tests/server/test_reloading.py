@@ -168,7 +168,8 @@ async def test_many_reloads_at_once_end_with_the_newest_plugins(server, session)
         await asyncio.sleep(0.05)
         assert (await submit(session, server, "removed", f"meanwhile {number}"))[0] == 200
     end = time.monotonic() + 20
-    while (await submit(session, server, "upgraded", "newest?"))[1]["feedback"] != "6.0":
+    # A reload may come upon a plugin that is half installed; the last one does not.
+    while (await submit(session, server, "upgraded", "newest?"))[1].get("feedback") != "6.0":
         assert time.monotonic() < end
         await asyncio.sleep(0.1)
     assert server.said().count("plugins reloaded") <= 5
