@@ -111,6 +111,8 @@ def read_task_file(path: Path) -> TaskFile:
     :class:`~benchhost.errors.DatasetError` when it holds something else.
     """
     text = _text_of(path)
+    if not text.strip():
+        raise DatasetError(f"{path} is empty: there are no tasks in it")
     document: Any
     try:
         document = msgspec.json.decode(text)
