@@ -24,9 +24,12 @@ from benchhost.errors import SettingsError
 PREFIX = "BENCHHOST_"
 CONFIG_VARIABLE = "BENCHHOST_CONFIG"
 CONFIG_FILE = "benchhost.toml"
+TOKEN_VARIABLE = "BENCHHOST_TOKEN"
+"""Where commands look for the token that a remote host wants. It is no setting of a host."""
 VALS_API_KEY_VARIABLE = "BENCHMARK_API_KEY"
 """Where services of the Vals contract look for their API key; ``BENCHHOST_API_KEY`` wins over it."""
 
+_NO_SETTINGS = frozenset({CONFIG_VARIABLE, TOKEN_VARIABLE})
 _SECRET = {"secret": True}
 
 
@@ -175,7 +178,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
     if environ.get(VALS_API_KEY_VARIABLE):
         yield _Given(("api_key",), environ[VALS_API_KEY_VARIABLE], f"variable {VALS_API_KEY_VARIABLE}", text=True)
     for variable, value in sorted(environ.items()):
-        if variable.startswith(PREFIX) and variable != CONFIG_VARIABLE and value:
+        if variable.startswith(PREFIX) and variable not in _NO_SETTINGS and value:
             path = tuple(variable.removeprefix(PREFIX).lower().split("__"))
             yield _Given(path, value, f"variable {variable}", text=True)
 

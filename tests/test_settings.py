@@ -300,3 +300,7 @@ def test_every_setting_is_described():
         assert doc.variable == f"BENCHHOST_{doc.name.upper()}"
         assert doc.default == getattr(Settings(), doc.name)
     assert [doc.name for doc in describe() if doc.secret] == ["api_key"]
+
+
+def test_the_token_of_a_remote_host_is_no_setting() -> None:
+    assert load(None, {"BENCHHOST_TOKEN": "sesame"}, {}) == Settings()
