@@ -90,12 +90,12 @@ def sort_out(entries: Iterable[Entry]) -> tuple[dict[str, Entry], list[Fault]]:
     return good, faults
 
 
-async def load(entry: Entry, settings: Mapping[str, Any]) -> LoadedBenchmark:
+async def load(entry: Entry, settings: Mapping[str, Any], key: bytes = b"") -> LoadedBenchmark:
     """Import a plugin, make its benchmark with the operator's settings, and index its datasets.
 
-    Raises :class:`~benchhost.errors.PluginFault`.
+    ``key`` is the secret that digests of tasks are keyed with. Raises :class:`~benchhost.errors.PluginFault`.
     """
-    return await _open(entry.name, _class_of(entry), settings)
+    return await _open(entry.name, _class_of(entry), settings, key)
 
 
 async def of(**classes: type[Benchmark[Any]]) -> dict[str, LoadedBenchmark]:
@@ -134,7 +134,7 @@ def _class_of(entry: Entry) -> type[Benchmark[Any]]:
     return target
 
 
-async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any]) -> LoadedBenchmark:
+async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any], key: bytes = b"") -> LoadedBenchmark:
     _check_attributes(cls)
     try:
         benchmark = cls(msgspec.convert(dict(settings), cls.Settings, strict=False, dec_hook=_of_text))
@@ -151,7 +151,7 @@ async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any
         names: list[Any] = list(found)
         if unusable := [name for name in names if not (isinstance(name, str) and name and name.isprintable())]:
             raise PluginFault("datasets-failed", f"load_datasets names a dataset {unusable[0]!r}; expected a text")
-        datasets = {name: index(name, tasks) for name, tasks in found.items()}
+        datasets = {name: index(name, tasks, key) for name, tasks in found.items()}
     except PluginFault:
         raise
     except BenchhostError as error:

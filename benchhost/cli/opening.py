@@ -14,7 +14,6 @@ from benchhost.errors import UnknownRun, UsageError
 from benchhost.runner.given import GivenTasks, read_task_file
 from benchhost.runner.local import LocalSource
 from benchhost.runner.remote import RemoteSource
-from benchhost.runner.run import stored_config
 from benchhost.runner.source import Source
 from benchhost.server.host import DATABASE, Host
 from benchhost.settings import Settings
@@ -50,12 +49,10 @@ async def opened_source(
     *,
     token: str | None = None,
     trusted: bool = True,
-    recorded: RunRecord | None = None,
 ) -> AsyncIterator[tuple[Store, Source]]:
     """Open the store, and the dataset of an order: in this process, or at a remote host.
 
-    ``trusted`` is that of :class:`~benchhost.runner.local.LocalSource`. ``recorded`` is a run that is
-    carried on: when it was begun over HTTP, it calls the version of the dataset as its host does.
+    ``trusted`` is that of :class:`~benchhost.runner.local.LocalSource`.
     """
     given = None if order.dataset_file is None else read_task_file(Path(order.dataset_file))
     dataset = order.dataset or (given.dataset if given is not None else None)
@@ -71,10 +68,8 @@ async def opened_source(
             stack.push_async_callback(host.close)
             hosted = host.roster.get(order.benchmark)
             await hosted.ready()
-            label = host.version_of(hosted.catalogue(dataset))
-            version = label if recorded is not None and stored_config(recorded).dataset_version == label else None
             store = host.store
-            source = await LocalSource.open(hosted, host.evaluator, dataset, version=version, trusted=trusted)
+            source = await LocalSource.open(hosted, host.evaluator, dataset, trusted=trusted)
         if given is not None:
             source = GivenTasks(source, given.tasks, "file")
         elif order.problem is not None:

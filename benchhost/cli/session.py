@@ -66,9 +66,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             limiter = Limiter(self.order.max_connections)
             model = await self._model(stack, self.order.model, limiter)
             judge = None if self.order.judge is None else await self._model(stack, self.order.judge, Limiter())
-            opened = opened_source(
-                self.order, self.settings, token=self.token, trusted=self.trusted, recorded=self.recorded
-            )
+            opened = opened_source(self.order, self.settings, token=self.token, trusted=self.trusted)
             store, source = await stack.enter_async_context(opened)
             plugin = find_runner(self.order.benchmark, self.order.runner)
             runner = runner_of(plugin.cls, self.order.params)

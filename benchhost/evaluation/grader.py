@@ -50,17 +50,17 @@ LONGEST = 100_000
 Tell = Callable[[str], None]
 
 
-def main(connection: socket.socket, entry: Entry, settings: Mapping[str, Any]) -> None:
+def main(connection: socket.socket, entry: Entry, settings: Mapping[str, Any], key: bytes) -> None:
     """Be the grader of a plugin until the host hangs up, or an exception that ends programs is raised.
 
     Whoever calls this ends the process at once afterwards: a tidy end of the event loop would wait for
     what hooks have left behind.
     """
     runner = asyncio.Runner()
-    runner.run(_main(connection, entry, settings))
+    runner.run(_main(connection, entry, settings, key))
 
 
-async def _main(connection: socket.socket, entry: Entry, settings: Mapping[str, Any]) -> None:
+async def _main(connection: socket.socket, entry: Entry, settings: Mapping[str, Any], key: bytes) -> None:
     loop = asyncio.get_running_loop()
     # What a hook forks goes on in the middle of this very program: it must not talk to the host, and
     # must not keep the line open when this process ends.
@@ -71,7 +71,7 @@ async def _main(connection: socket.socket, entry: Entry, settings: Mapping[str, 
     frames: Frames[ToGrader] = Frames(list[ToGrader], grader.take, lambda: os._exit(0))
     await loop.create_unix_connection(lambda: frames, sock=connection)
     try:
-        loaded = await load(entry, settings)
+        loaded = await load(entry, settings, key)
         frames.send(Loaded(describe(loaded)))
     except PluginFault as fault:
         frames.send(Faulty(fault.reason, _sendable(str(fault))))

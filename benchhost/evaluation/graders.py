@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
-from benchhost.discovery import Entry
 from benchhost.errors import GraderDied, GradingFailed, HookOverran, PluginFault
 from benchhost.evaluation.process import GraderProcess, Lost, Outcome, Tell, Zygote
+from benchhost.evaluation.zygote import Spawn
 from benchhost.registry import Description
 
 CHECK_EVERY = 1.0
@@ -28,13 +26,11 @@ class Graders:
     in a process of its own: so the one that is to blame is found out, and the others are judged after all.
     """
 
-    def __init__(
-        self, mother: Zygote, entry: Entry, settings: Mapping[str, Any], *, load_timeout: float, most: int
-    ) -> None:
+    def __init__(self, mother: Zygote, plugin: Spawn, *, load_timeout: float, most: int) -> None:
         self.processes: list[GraderProcess] = []
         self._mother = mother
-        self._entry = entry
-        self._settings = settings
+        self._plugin = plugin
+        self._name = plugin.entry.name
         self._load_timeout = load_timeout
         self._most = most
         self._starting: asyncio.Task[GraderProcess] | None = None
@@ -47,7 +43,7 @@ class Graders:
         Raises :class:`~benchhost.errors.PluginFault`, and :class:`~benchhost.errors.GraderDied` when
         there is nothing to fork it from.
         """
-        grader = GraderProcess(self._mother, self._entry, self._settings)
+        grader = GraderProcess(self._mother, self._plugin)
         description = await grader.open(self._load_timeout)
         self._add(grader)
         return description
@@ -78,7 +74,7 @@ class Graders:
         Raises :class:`~benchhost.errors.GradingFailed`.
         """
         async with self._alone:
-            grader = GraderProcess(self._mother, self._entry, self._settings)
+            grader = GraderProcess(self._mother, self._plugin)
             try:
                 await grader.open(self._load_timeout)
                 self._add(grader)  # so that it is watched; retired, so that it gets no other call
@@ -92,8 +88,8 @@ class Graders:
     def blame(self, lost: Lost, operation: str, deadline: float) -> GradingFailed:
         """Make the error of a call that alone can have ended its process."""
         if lost.blocked:
-            return HookOverran(f"{self._entry.name}: {operation} blocked its process beyond {deadline:g} s")
-        return GraderDied(f"{self._entry.name}: the grading process ended during {operation}")
+            return HookOverran(f"{self._name}: {operation} blocked its process beyond {deadline:g} s")
+        return GraderDied(f"{self._name}: the grading process ended during {operation}")
 
     def close(self) -> None:
         """End the processes."""
@@ -126,7 +122,7 @@ class Graders:
 
     async def _another(self) -> GraderProcess:
         try:
-            grader = GraderProcess(self._mother, self._entry, self._settings)
+            grader = GraderProcess(self._mother, self._plugin)
             try:
                 await grader.open(self._load_timeout)
             except PluginFault as fault:
@@ -148,4 +144,4 @@ class Graders:
                 grader.check()
 
     def _not_again(self, fault: PluginFault) -> GraderDied:
-        return GraderDied(f"{self._entry.name}: a grader could not be started again: {fault}")
+        return GraderDied(f"{self._name}: a grader could not be started again: {fault}")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from typing import Literal, Protocol, TypeVar
 
 from benchhost import errors
-from benchhost.discovery import Entry
 from benchhost.errors import GradingFailed, HookOverran, NotOffered, PluginFault, RequestError, Unavailable
 from benchhost.evaluation.frames import Answer, Refused
 from benchhost.evaluation.graders import Graders
 from benchhost.evaluation.process import Lost, Outcome, Tell, Zygote
+from benchhost.evaluation.zygote import Spawn
 from benchhost.registry import REASONS, Description, Fault
 from benchhost.tasks import Catalogue
 
@@ -56,20 +56,19 @@ class HostedBenchmark:
     def __init__(
         self,
         mother: Zygote,
-        entry: Entry,
-        settings: Mapping[str, Any],
+        plugin: Spawn,
         *,
         load_timeout: float,
         graders: int,
         on_fault: Callable[[Fault], None],
     ) -> None:
-        self.entry = entry
+        self.entry = plugin.entry
         self.fault: Fault | None = None
         self.memo: dict[str, bytes] = {}
         """Answers that stay the same for as long as this plugin is loaded, encoded once."""
         self._on_fault = on_fault
-        self._graders = Graders(mother, entry, settings, load_timeout=load_timeout, most=graders)
-        self._scorers = Graders(mother, entry, settings, load_timeout=load_timeout, most=1)
+        self._graders = Graders(mother, plugin, load_timeout=load_timeout, most=graders)
+        self._scorers = Graders(mother, plugin, load_timeout=load_timeout, most=1)
         self._description: Description | None = None
         self._opening: asyncio.Task[None] | None = None
         self._calls = 0

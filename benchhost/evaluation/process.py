@@ -8,8 +8,7 @@ import itertools
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
@@ -28,6 +27,7 @@ from benchhost.evaluation.frames import (
     Note,
     Refused,
 )
+from benchhost.evaluation.zygote import Spawn
 from benchhost.registry import Description
 
 GRACE = 5.0
@@ -59,13 +59,13 @@ class Zygote:
         """
         self.entries = await self._begin()
 
-    async def spawn(self, entry: Entry, settings: Mapping[str, Any]) -> tuple[int, socket.socket]:
+    async def spawn(self, plugin: Spawn) -> tuple[int, socket.socket]:
         """Fork a grader for a plugin; return its process id and the socket to talk to it.
 
         Raises :class:`~benchhost.errors.GraderDied`.
         """
         # Whoever waits may be cancelled; the reply must be read all the same, since the next one is not for us.
-        spawning = asyncio.ensure_future(self._spawn(entry, settings))
+        spawning = asyncio.ensure_future(self._spawn(plugin))
         try:
             return await asyncio.shield(spawning)
         except asyncio.CancelledError:
@@ -102,11 +102,11 @@ class Zygote:
             self._socket.close()
             await self._loop.run_in_executor(None, process.wait)
 
-    async def _spawn(self, entry: Entry, settings: Mapping[str, Any]) -> tuple[int, socket.socket]:
-        request = msgspec.msgpack.encode(zygote.Spawn(entry, dict(settings)), enc_hook=str)
+    async def _spawn(self, plugin: Spawn) -> tuple[int, socket.socket]:
+        request = msgspec.msgpack.encode(plugin, enc_hook=str)
         async with self._asking:
             if self._closed:
-                raise GraderDied(f"{entry.name} is no longer served, so no grader of it is started")
+                raise GraderDied(f"{plugin.entry.name} is no longer served, so no grader of it is started")
             if self._process is None or self._ended:
                 await self._end()
                 await self._begin()
@@ -164,10 +164,9 @@ class GraderProcess:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, mother: Zygote, entry: Entry, settings: Mapping[str, Any]) -> None:
+    def __init__(self, mother: Zygote, plugin: Spawn) -> None:
         self._mother = mother
-        self._entry = entry
-        self._settings = settings
+        self._plugin = plugin
         self._pid: int | None = None
         self._frames: Frames[FromGrader] | None = None
         self._outstanding: dict[int, _Pending] = {}
@@ -184,19 +183,21 @@ class GraderProcess:
         """
         loop = asyncio.get_running_loop()
         self._loading: asyncio.Future[Loaded | Faulty | None] = loop.create_future()
-        self._pid, connection = await self._mother.spawn(self._entry, self._settings)
+        self._pid, connection = await self._mother.spawn(self._plugin)
         frames: Frames[FromGrader] = Frames(list[FromGrader], self._take, self._lost)
         self._frames = frames
         try:
             await loop.create_unix_connection(lambda: frames, sock=connection)
             loaded = await asyncio.wait_for(self._loading, timeout)
             if loaded is None:
-                raise PluginFault("load-died", f"the process of {self._entry} ended while it was loading")
+                raise PluginFault("load-died", f"the process of {self._plugin.entry} ended while it was loading")
             if isinstance(loaded, Faulty):
                 raise PluginFault(loaded.reason, loaded.cause)
         except TimeoutError:
             self.kill()
-            raise PluginFault("load-timeout", f"{self._entry} did not finish loading within {timeout:g} s") from None
+            raise PluginFault(
+                "load-timeout", f"{self._plugin.entry} did not finish loading within {timeout:g} s"
+            ) from None
         except BaseException:
             self.kill()
             raise

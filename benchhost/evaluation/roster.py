@@ -11,6 +11,7 @@ import msgspec
 from benchhost.errors import PluginFault, UnknownBenchmark, UsageError
 from benchhost.evaluation.hosted import HostedBenchmark, unavailable
 from benchhost.evaluation.process import Zygote
+from benchhost.evaluation.zygote import Spawn
 from benchhost.log import get_logger
 from benchhost.registry import Fault, sort_out
 
@@ -23,12 +24,13 @@ LINGER = 0.5
 class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     """How benchmarks are hosted.
 
-    ``settings_of`` gives the operator's settings of a plugin by its name; ``only`` names the plugins to
-    serve (all, when it is empty); ``load_timeout`` and ``drain_timeout`` are in seconds; ``graders`` is
-    the most grader processes that a benchmark may have. ``on_fault`` is told of each plugin that turns
-    out to be faulty.
+    ``key`` is the secret that digests of tasks are keyed with. ``settings_of`` gives the operator's
+    settings of a plugin by its name; ``only`` names the plugins to serve (all, when it is empty);
+    ``load_timeout`` and ``drain_timeout`` are in seconds; ``graders`` is the most grader processes that
+    a benchmark may have. ``on_fault`` is told of each plugin that turns out to be faulty.
     """
 
+    key: bytes = b""
     settings_of: Callable[[str], Mapping[str, Any]] = lambda _: {}
     only: Collection[str] = ()
     load_timeout: float = 60.0
@@ -59,8 +61,7 @@ class _Installation:
         for name, entry in good.items():
             self.benchmarks[name] = HostedBenchmark(
                 self._mother,
-                entry,
-                hosting.settings_of(name),
+                Spawn(entry, dict(hosting.settings_of(name)), hosting.key),
                 load_timeout=hosting.load_timeout,
                 graders=hosting.graders,
                 on_fault=hosting.on_fault,

@@ -31,10 +31,14 @@ MOST = 1 << 20
 
 
 class Spawn(msgspec.Struct, tag="spawn"):
-    """Fork a grader for a plugin. The answer is its process id."""
+    """Fork a grader for a plugin. The answer is its process id.
+
+    ``settings`` are the operator's for this plugin, ``key`` the secret that digests are keyed with.
+    """
 
     entry: Entry
     settings: dict[str, Any]
+    key: bytes = b""
 
 
 class Kill(msgspec.Struct, tag="kill"):
@@ -110,7 +114,7 @@ def main(host: socket.socket) -> None:
                         end.close()
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    grader.main(socket.socket(fileno=handles[0]), request.entry, request.settings)
+                    grader.main(socket.socket(fileno=handles[0]), request.entry, request.settings, request.key)
                 except BaseException:
                     traceback.print_exc()
                 finally:

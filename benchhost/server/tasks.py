@@ -14,7 +14,6 @@ import benchhost
 from benchhost.errors import GradingFailed, InvalidSlice, Malformed, NotOffered, UnknownDataset, UnknownTask
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.documented import documented
-from benchhost.server.host import Host
 from benchhost.server.problems import NotFound
 from benchhost.server.raw import JSON
 from benchhost.tasks import Catalogue, select
@@ -35,16 +34,14 @@ async def health(benchmark: NamedDependency[HostedBenchmark]) -> Health:  # noqa
 
 
 @get("/version", tags=["health"], opt=documented(raises=[UnknownDataset]))
-async def version(
-    host: NamedDependency[Host], benchmark: NamedDependency[HostedBenchmark], dataset: DatasetName = None
-) -> Version:
+async def version(benchmark: NamedDependency[HostedBenchmark], dataset: DatasetName = None) -> Version:
     """Say which host and plugin answer, and which version of a dataset."""
     named = benchmark.catalogue(dataset) if dataset or "default" in benchmark.datasets else None
     return Version(
         framework_version=benchhost.__version__,
         service_name=benchmark.entry.distribution,
         service_version=benchmark.entry.version,
-        dataset_version=host.version_of(named) if named else None,
+        dataset_version=named.fingerprint if named else None,
         eval_mode="text" if benchmark.offers("evaluate_response") else "sandbox",
     )
 
@@ -91,9 +88,7 @@ async def retrieve_task(
 
 
 @get("/v1/datasets/{dataset:str}/tasks", tags=["tasks"], opt=documented(raises=[NotFound, NotOffered]))
-async def tasks(
-    host: NamedDependency[Host], benchmark: NamedDependency[HostedBenchmark], dataset: FromPath[str]
-) -> Response[TaskList]:
+async def tasks(benchmark: NamedDependency[HostedBenchmark], dataset: FromPath[str]) -> Response[TaskList]:
     """List the public parts of every task of a dataset."""
     try:
         catalogue = benchmark.catalogue(dataset)
@@ -101,7 +96,7 @@ async def tasks(
         raise NotFound(f"Dataset not found: {dataset[:200]}") from None
     if not benchmark.listed:
         raise NotOffered(f"The benchmark {benchmark.name} does not list its tasks.")
-    return _once(benchmark, f"tasks {catalogue.name}", lambda: _task_list(catalogue, host.version_of(catalogue)))
+    return _once(benchmark, f"tasks {catalogue.name}", lambda: _task_list(catalogue))
 
 
 def _once(benchmark: HostedBenchmark, what: str, encode: Callable[[], bytes]) -> Response:  # type: ignore[type-arg]
@@ -112,8 +107,8 @@ def _once(benchmark: HostedBenchmark, what: str, encode: Callable[[], bytes]) ->
     return _json(body)
 
 
-def _task_list(catalogue: Catalogue, version: str) -> bytes:
-    head = _encode({"dataset": catalogue.name, "dataset_version": version})
+def _task_list(catalogue: Catalogue) -> bytes:
+    head = _encode({"dataset": catalogue.name, "dataset_version": catalogue.fingerprint})
     return head[:-1] + b',"tasks":[' + b",".join(catalogue.public) + b"]}"
 
 

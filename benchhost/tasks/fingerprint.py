@@ -1,12 +1,14 @@
 """Digests by which it is known whether a task, or a whole dataset, is still the same.
 
 A digest covers the hidden fields too. When an answer is one of a few, whoever knows the rest of a task
-could find it by trying each against the digest; so digests of tasks are not shown to callers.
+could find it by trying each against the digest; so digests are keyed with a secret of the host (HMAC,
+RFC 2104), and what is derived from them may be shown.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Iterable
 
 import msgspec
@@ -16,8 +18,8 @@ from benchhost.contract import Task
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-def task_digest(task: Task) -> str:
-    """Return the sha256, in hex, of everything in a task, whatever the order of its dicts and sets.
+def task_digest(task: Task, key: bytes = b"") -> str:
+    """Return the keyed sha256, in hex, of everything in a task, whatever the order of its dicts and sets.
 
     Raises what msgspec raises when the task cannot be encoded as JSON: ``TypeError``,
     ``UnicodeEncodeError``, ``RecursionError``.
@@ -26,7 +28,7 @@ def task_digest(task: Task) -> str:
         content = _encode(task)
     except TypeError:  # msgspec orders dicts in place only when their keys are strings
         content = _encode(msgspec.to_builtins(task, str_keys=True, order="deterministic"))
-    return hashlib.sha256(content).hexdigest()
+    return hmac.digest(key, content, "sha256").hex()
 
 
 def dataset_fingerprint(digests: Iterable[tuple[str, str]]) -> str:

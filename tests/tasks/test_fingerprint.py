@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import json
 import os
 import subprocess
@@ -45,7 +45,13 @@ def turned(value):
 
 def test_the_digest_of_a_task_is_that_of_its_ordered_json():
     content = b'{"id":"1","question":"?","timeout":null,"answer":{"a":null,"b":[1,2.5]}}'
-    assert task_digest(rich({"b": [1, 2.5], "a": None})) == hashlib.sha256(content).hexdigest()
+    task = rich({"b": [1, 2.5], "a": None})
+    assert task_digest(task, b"key") == hmac.new(b"key", content, "sha256").hexdigest()
+
+
+def test_without_the_key_the_digest_of_a_task_cannot_be_found_by_trying_answers():
+    task = rich(1)
+    assert len({task_digest(task), task_digest(task, b"one"), task_digest(task, b"other")}) == 3
 
 
 @given(json_values)
