@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +19,9 @@ from hypothesis import HealthCheck, settings
 # Tests share the machine, so how long an example took says nothing about what was tested.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+DOUBLE = Path(__file__).resolve().parent / "models"
+KEY = "sk-double-0123456789abcdef"
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +35,40 @@ def data() -> Path:
     folder = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     assert folder.is_dir(), f"the tests need the real benchmark data in {folder}"
     return folder
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[str]:
+    """The base URL of a running double of a provider of models, in a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(
+        [*command, "--no-ws", "--log-level", "critical", "--working-dir", str(DOUBLE), "double:app"],
+        env={**os.environ, "DOUBLE_KEY": KEY},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _wait_for(url, process)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{url}/seen"):
+            return
+        assert process.poll() is None, "the double did not start"
+        time.sleep(0.05)
+    pytest.fail("the double did not answer within 30 s")
+
+
+@pytest.fixture(scope="session")
+def key() -> str:
+    """The only key that the double takes."""
+    return KEY

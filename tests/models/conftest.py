@@ -1,70 +1,23 @@
-"""The provider that the tests of this folder talk to, in a process of its own."""
+"""What the tests of this folder ask models with."""
 
-import contextlib
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from benchhost.models import Breaker, Limiter, RetryPolicy, resolve
 
-HERE = Path(__file__).resolve().parent
-KEY = "sk-double-0123456789abcdef"
 QUICK = RetryPolicy(first=0.005, longest=0.02)
 
 
-@pytest.fixture(scope="session")
-def provider():
-    """The base URL of a running double."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(
-        [*command, "--no-ws", "--log-level", "critical", "--working-dir", str(HERE), "double:app"],
-        env={**os.environ, "DOUBLE_KEY": KEY},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _wait_for(url, process)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _wait_for(url, process):
-    for _ in range(600):
-        with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(f"{url}/seen"):
-            return
-        assert process.poll() is None, "the double did not start"
-        time.sleep(0.05)
-    pytest.fail("the double did not answer within 30 s")
-
-
-@pytest.fixture(scope="session")
-def key():
-    """The only key that the double takes."""
-    return KEY
-
-
 @pytest.fixture
-def environ(provider):
+def environ(provider, key):
     """An environment in which both protocols lead to the double."""
     return {
         "OPENAI_BASE_URL": f"{provider}/v1",
-        "OPENAI_API_KEY": KEY,
+        "OPENAI_API_KEY": key,
         "ANTHROPIC_BASE_URL": provider,
-        "ANTHROPIC_API_KEY": KEY,
+        "ANTHROPIC_API_KEY": key,
     }
 
 

@@ -1,0 +1,260 @@
+"""`benchhost run`: what is run, what is refused, what is said, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ARITHMETIC = ("run", "arithmetic", "--limit", "6")
+
+
+def test_the_reference_answers_score_full_marks(benchhost) -> None:
+    said = benchhost("run", "arithmetic", "--model", "scripted/reference")
+    assert said.code == 0, said.err
+    assert re.search(r"^score +100\.00% \(95% interval 99\.62% to 100\.00%\)", said.out, re.MULTILINE)
+    assert re.search(r"^coverage +1,000 of 1,000 scored", said.out, re.MULTILINE)
+    assert re.search(r"^kind +addition +100\.00% .* 334/334", said.out, re.MULTILINE), "there is a row for each slice"
+    assert "benchhost runs show arithmetic-scripted-reference-" in said.out
+
+
+def test_an_echo_scores_nothing_and_that_is_no_failure(benchhost) -> None:
+    said = benchhost(*ARITHMETIC, "--model", "scripted/echo", "--json")
+    assert said.code == 0
+    assert said.json["status"] == "complete"
+    assert (said.json["summary"]["score"], said.json["summary"]["scored"]) == (0.0, 6)
+
+
+def test_with_json_one_document_is_printed_and_nothing_else(benchhost) -> None:
+    said = benchhost(*ARITHMETIC, "--model", "scripted/reference", "--json", "--label", "first try")
+    assert said.json["summary"]["label"] == "first try"
+    assert said.json["exit_code"] == 0
+    assert "6 of 6 done" in said.err, "progress goes to standard error"
+
+
+def test_on_no_terminal_progress_is_plain_lines(benchhost) -> None:
+    said = benchhost(*ARITHMETIC, "--model", "scripted/reference")
+    assert "\x1b" not in said.out + said.err
+    assert "6 of 6 done · 6 generated, 6 evaluated · score 100.00%" in said.err
+
+
+@pytest.mark.parametrize(
+    "choice, tasks",
+    [
+        (["multiplication-0002", "addition-0000"], ["addition-0000", "multiplication-0002"]),
+        (["addition-0000", "addition-0000"], ["addition-0000"]),
+        (["--slice", "0:6:3"], ["addition-0000", "addition-0003"]),
+        (["--slice", "1:9", "--limit", "2"], ["subtraction-0001", "multiplication-0002"]),
+        (["--ids-file", "ids"], ["multiplication-0002", "addition-0003"]),
+    ],
+    ids=["ids", "an id twice", "slice", "limit", "ids-file"],
+)
+def test_only_the_tasks_that_are_chosen_are_run(benchhost, tmp_path, choice, tasks) -> None:
+    (tmp_path / "ids").write_text("addition-0003\n\nmultiplication-0002\n")
+    benchhost("run", "arithmetic", *choice, "--model", "scripted/reference", "--run-id", "chosen")
+    shown = benchhost("runs", "show", "chosen", "--json").json
+    assert shown["config"]["tasks"] == tasks
+    assert shown["summary"]["scored"] == len(tasks)
+
+
+def test_a_sample_is_the_same_every_time_and_another_with_another_seed(benchhost) -> None:
+    def sampled(run: str, seed: int) -> list[str]:
+        benchhost("run", "arithmetic", "--sample", "5", "--seed", seed, "--model", "scripted/echo", "--run-id", run)
+        return benchhost("runs", "show", run, "--json").json["config"]["tasks"]
+
+    assert sampled("a", 1) == sampled("b", 1)
+    assert sampled("a2", 2) != sampled("c", 1)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--dataset", "default", "--dataset-file", "tasks.jsonl"],
+        ["--problem", "q.txt", "--dataset", "default", "id"],
+        ["--problem", "q.txt", "--dataset-file", "tasks.jsonl", "id"],
+        ["--slice", "0:3", "addition-0000"],
+        ["--ids-file", "ids", "--slice", "0:3"],
+        ["--limit", "3", "--sample", "3"],
+    ],
+    ids=lambda flags: " ".join(flag for flag in flags if flag.startswith("--")),
+)
+def test_what_excludes_each_other_is_refused(benchhost, state, flags) -> None:
+    said = benchhost("run", "arithmetic", "--model", "scripted/echo", *flags)
+    assert said.code == 2
+    assert "mutually exclusive" in said.err
+    assert not state.exists(), "nothing was begun"
+
+
+@pytest.mark.parametrize(
+    "flags, told",
+    [
+        (["--problem", "q.txt"], "exactly one TASK_ID"),
+        (["--problem", "q.txt", "a", "b"], "exactly one TASK_ID"),
+        (["--max-connections", "0"], "neither a number of at least 1 nor auto"),
+        (["--epochs", "0"], "0 is not in the range"),
+        (["--timeout", "0"], "more than 0 seconds"),
+        (["--top-p", "2"], "between 0 and 1"),
+        (["--run-id", "../../x"], "a run's id is"),
+        (["-k", "seconds"], "not NAME=VALUE"),
+        (["-k", "seconds=3"], "has no parameter seconds"),
+        (["--runner", "none-such"], "no runner is named"),
+        (["--slice", "0:0"], "no task is chosen"),
+        (["--slice", "a"], "invalid literal"),
+        (["none-such"], "Task ID not found: none-such"),
+        (["--dataset", "none-such"], "dataset"),
+        (["--ids-file", "none-such"], "none-such"),
+        (["--prices", "none-such"], "none-such"),
+        (["--allow-drift", "colour"], "has no colour that could drift"),
+        (["--api-key-variable", "KEY"], "--base-url, which is missing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_call_is_told_and_ends_with_2(benchhost, tmp_path, flags, told) -> None:
+    (tmp_path / "q.txt").write_text("?")
+    said = benchhost("run", "arithmetic", "--model", "scripted/echo", *flags)
+    assert said.code == 2, said.err
+    assert told in said.err
+    assert said.out == ""
+    assert benchhost("runs", "list", "--json").json == {"runs": []}
+
+
+@pytest.mark.parametrize(
+    "call, told",
+    [
+        (("no-such-benchmark", "--model", "scripted/echo"), "no installed plugin is called no-such-benchmark"),
+        (("arithmetic", "--model", "gpt"), "provider/name"),
+        (("arithmetic", "--model", "nowhere/gpt"), "no provider is named 'nowhere'"),
+        (("arithmetic", "--model", "scripted/file:none-such"), "cannot be read"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_told_before_anything_is_recorded(benchhost, call, told) -> None:
+    said = benchhost("run", *call)
+    assert (said.code, said.out) == (2, "")
+    assert told in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_model_that_does_not_answer_is_noticed_before_the_first_task(benchhost, monkeypatch, provider, key) -> None:
+    monkeypatch.setenv("DOUBLE_BASE_URL", f"{provider}/v1")
+    monkeypatch.setenv("DOUBLE_API_KEY", "wrong")
+    said = benchhost(*ARITHMETIC, "--model", "double/any")
+    assert said.code == 1
+    assert "Error: " in said.err
+    assert benchhost("runs", "list", "--json").json == {"runs": []}
+    monkeypatch.setenv("DOUBLE_API_KEY", key)
+    assert benchhost(*ARITHMETIC, "--model", "double/any", "--json").code == 0
+
+
+def test_a_problem_is_one_task_whose_question_is_the_text_of_a_file(benchhost, tmp_path) -> None:
+    (tmp_path / "q.txt").write_text("\n 17 \n")
+    said = benchhost(
+        "run",
+        "arithmetic",
+        "addition-0000",
+        "--problem",
+        "q.txt",
+        "--model",
+        "scripted/echo",
+        "--run-id",
+        "one",
+        "--json",
+    )
+    assert said.code == 0, said.err
+    assert said.json["summary"]["given"] == 1
+    assert benchhost("runs", "show", "one", "--json").json["config"]["source"] == "problem"
+    benchhost("runs", "export", "one", "--layout", "jsonl")
+    [attempt] = map(json.loads, Path("one.jsonl").read_text().splitlines())
+    assert (attempt["task"], attempt["generation"]["question"], attempt["generation"]["data"]) == (
+        "addition-0000",
+        "17",
+        "17",
+    )
+    assert benchhost("runs", "resume", "one").code == 0, "the file need not be named again"
+
+
+def test_tasks_from_a_file_are_judged_by_the_benchmark(benchhost, tmp_path, responses) -> None:
+    tasks = [{"id": "addition-0000", "question": "my own"}, {"id": "subtraction-0001", "question": "another"}]
+    (tmp_path / "tasks.json").write_text(json.dumps({"dataset_name": "default", "tests": tasks}))
+    said = benchhost(
+        "run", "arithmetic", "--dataset-file", "tasks.json", "--model", "scripted/echo", "--run-id", "own", "--json"
+    )
+    assert said.code == 0, said.err
+    assert (said.json["summary"]["given"], said.json["summary"]["scored"]) == (2, 2)
+    assert benchhost("runs", "show", "own", "--json").json["config"]["source"] == "file"
+
+
+def test_epochs_are_attempts_at_each_task(benchhost) -> None:
+    summary = benchhost(*ARITHMETIC, "--epochs", "3", "--model", "scripted/reference", "--json").json["summary"]
+    assert (summary["given"], summary["scored"], summary["pass_at"]) == (18, 18, {"1": 1.0, "2": 1.0, "3": 1.0})
+
+
+def test_failures_end_with_3_and_are_told_by_class_with_one_example(benchhost, responses) -> None:
+    model = responses({"addition-0000": "1", "subtraction-0001": "2"})
+    said = benchhost(*ARITHMETIC, "--model", model, "--run-id", "gaps")
+    assert said.code == 3
+    assert "benchhost runs retry gaps" in said.out
+    assert said.out.count("holds no response to task") == 1
+    assert re.search(r"bad_request +error +4 ", said.out)
+    errors = benchhost("runs", "errors", "gaps", "--json").json["errors"]
+    assert [(error["kind"], error["count"]) for error in errors] == [("bad_request", 4)]
+    assert len(errors[0]["tasks"]) == 4
+    told = benchhost("runs", "errors", "gaps").out
+    assert all(task in told for task in errors[0]["tasks"])
+
+
+def test_a_runner_that_raises_fails_its_task_with_type_message_and_traceback(benchhost, slow, state) -> None:
+    said = benchhost("run", "slow", "t1", "--model", "scripted/echo", "-k", "raises=true", "--run-id", "r", "--json")
+    assert said.code == 3
+    [error] = said.json["summary"]["errors"]
+    assert (error["kind"], error["message"]) == ("ValueError", "ValueError: cannot do this")
+    [traceback] = (state / "runs" / "r").rglob("traceback.txt")
+    assert 'raise ValueError("cannot do this")' in traceback.read_text()
+
+
+def test_a_judge_that_fails_is_no_zero_and_can_be_asked_again(benchhost, slow, responses) -> None:
+    said = benchhost("run", "slow", "t1", "t2", "--model", responses({"t1": "break the judge", "t2": "2"}),
+                     "--run-id", "r", "--json")  # fmt: skip
+    assert said.code == 3
+    summary = said.json["summary"]
+    assert (summary["score"], summary["scored"], summary["given"]) == (1.0, 1, 2)
+    assert (summary["missing_as_zero"], summary["missing_left_out"]) == (0.5, 1.0)
+    assert summary["evaluations"] == {"evaluated": 1, "judge_error": 1}
+    again = benchhost("runs", "eval", "r", "--json")
+    assert again.code == 3
+    assert again.json["summary"]["attempts"] == 2, "the model was not asked"
+
+
+def test_a_task_that_takes_too_long_did_not_complete_which_is_no_failure(benchhost, slow) -> None:
+    call = ("run", "slow", "--dataset", "hurried", "--model", "scripted/echo", "-k", "seconds=30", "--run-id", "r")
+    said = benchhost(*call, "--json")
+    assert said.code == 0, said.err
+    assert said.json["summary"]["statuses"] == {"max_time": 1}
+    assert said.json["summary"]["evaluations"] == {"did_not_complete": 1}
+    benchhost("runs", "export", "r", "--layout", "jsonl")
+    [attempt] = map(json.loads, Path("r.jsonl").read_text().splitlines())
+    assert attempt["generation"]["data"] == ""
+    assert "timed out after 0.01 seconds" in attempt["generation"]["error"]
+
+
+def test_what_was_only_generated_is_judged_later(benchhost) -> None:
+    said = benchhost(*ARITHMETIC, "--model", "scripted/reference", "--skip-eval", "--run-id", "later")
+    assert said.code == 0
+    assert "benchhost runs eval later" in said.out
+    shown = benchhost("runs", "show", "later", "--json").json
+    assert (shown["run"]["status"], shown["summary"]["scored"], shown["summary"]["attempted"]) == ("generated", 0, 6)
+    judged = benchhost("runs", "eval", "later", "--json")
+    assert (judged.code, judged.json["status"], judged.json["summary"]["score"]) == (0, "complete", 1.0)
+
+
+def test_a_budget_that_is_spent_ends_the_run_with_4(benchhost, monkeypatch, provider, key) -> None:
+    monkeypatch.setenv("DOUBLE_BASE_URL", f"{provider}/v1")
+    monkeypatch.setenv("DOUBLE_API_KEY", key)
+    call = ("run", "arithmetic", "--limit", "50", "--model", "double/any", "--max-connections", "2")
+    said = benchhost(*call, "--max-tokens-total", "20", "--json", "--run-id", "dear")
+    assert said.code == 4
+    assert "the budget is spent" in said.json["reason"]
+    assert said.json["summary"]["attempted"] < 50
+    assert benchhost("runs", "resume", "dear", "--json").code == 4, "the budget belongs to the run"
+    assert benchhost("runs", "resume", "dear", "--max-tokens-total", "1000000", "--json").code == 0
