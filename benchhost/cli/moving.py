@@ -49,7 +49,7 @@ async def imported(
     token: str | None,
     token_header: Any,
     run_id: str | None,
-    label: str,
+    label: str | None,
 ) -> Imported:
     """Read a folder as a run of a benchmark.
 
@@ -64,7 +64,7 @@ async def imported(
         token_header=token_header or "authorization",
     )
     async with opened_source(order, settings, token=token) as (store, source):
-        return await import_vals(store, source, folder, run_id=run_id, label=label)
+        return await import_vals(store, source, folder, run_id=run_id, label=label or "")
 
 
 async def removed(settings: Settings, run_ids: Sequence[str]) -> None:

@@ -49,7 +49,7 @@ def export(run_id: str, layout: str, to: Path | None, as_json: bool, config: Pat
 @click.option("--host", metavar="URL", help="The remote host that has the benchmark.  [default: this installation]")
 @remote_options
 @click.option("--run-id", metavar="ID", help="The id of the run here.  [default: the one that it has]")
-@click.option("--label", default="", metavar="TEXT", help="A name of your own for the run.")
+@click.option("--label", metavar="TEXT", help="A name of your own for the run.")
 @as_json
 @settings_options("state", "load_timeout", "graders")
 def import_(folder: Path, as_json: bool, config: Path | None, **flags: Any) -> None:

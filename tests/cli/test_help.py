@@ -1,0 +1,50 @@
+"""Help: of every command, complete."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from benchhost.cli.commands import Commands
+from benchhost.cli.main import COMMANDS, cli
+from benchhost.cli.runs import RUNS
+
+EVERY = [*COMMANDS, *(f"runs {name}" for name in RUNS)]
+
+
+def command_of(name: str) -> click.Command:
+    command: click.Command | None = cli
+    for word in name.split():
+        assert isinstance(command, Commands)
+        command = command.get_command(click.Context(command), word)
+    assert command is not None
+    return command
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_option_of_a_command_has_help_and_the_help_is_shown(name: str, benchhost) -> None:
+    said = benchhost(*name.split(), "--help")
+    assert (said.code, said.err) == (0, "")
+    for parameter in command_of(name).params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts}"
+            assert parameter.opts[0] in said.out
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "runs"])
+def test_an_option_that_has_a_default_says_it(name: str) -> None:
+    optional = [option for option in command_of(name).params if isinstance(option, click.Option)]
+    for option in optional:
+        if isinstance(option.default, str | int) and not option.is_flag:
+            assert f"default: {option.default}" in (option.help or ""), f"{name} {option.opts}"
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_list_of_runs_says_of_a_command_what_its_help_says(name: str) -> None:
+    assert (command_of(f"runs {name}").help or "").startswith(RUNS[name][1])
+
+
+def test_the_token_and_the_state_folder_say_their_variables(benchhost) -> None:
+    said = benchhost("run", "--help").out
+    assert "BENCHHOST_TOKEN" in said
+    assert "BENCHHOST_STATE" in said
