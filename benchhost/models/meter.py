@@ -52,8 +52,14 @@ class Spend(msgspec.Struct, kw_only=True):
 
     def add(self, other: Spend) -> None:
         """Add what other calls took."""
-        for name in ("calls", "failures", "cached", "unpriced", "retries", "latency", "waited", "cost"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.calls += other.calls
+        self.failures += other.failures
+        self.cached += other.cached
+        self.unpriced += other.unpriced
+        self.retries += other.retries
+        self.latency += other.latency
+        self.waited += other.waited
+        self.cost += other.cost
         self._charge(other.usage)
 
     def _charge(self, usage: Usage) -> None:

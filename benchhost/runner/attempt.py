@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 import traceback
@@ -81,7 +82,10 @@ class Attempt:
                 result = self._result(GenerationStatus.MAX_TIME, error=said)
             else:
                 result = self._checked(given)
-        except Exception as error:  # a runner's code may raise anything, and it is this task's error alone
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if is_cancelled(error):
+                raise
+            # A runner's code may raise anything, and it is this task's error alone.
             failure = failure_of(error)
             result = self._result(failure.status, error=failure.message)
             if not failure.told:
@@ -133,7 +137,9 @@ class Attempt:
             if not isinstance(result, Result):
                 raise TypeError(f"evaluate returned {type(result).__name__}, expected a benchhost.Result or None")
             result = Result(score=result.score, passed=result.passed, metrics=result.metrics, feedback=result.feedback)
-        except Exception as error:  # as in generate
+        except (Exception, SystemExit, asyncio.CancelledError) as error:  # as in generate
+            if is_cancelled(error):
+                raise
             failure = failure_of(error)
             self._keep_traceback(error)
             ours = failure.status is not GenerationStatus.ERROR
@@ -217,9 +223,15 @@ class Attempt:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _keep_traceback(self, error: Exception) -> None:
+    def _keep_traceback(self, error: BaseException) -> None:
         text = str(mask("".join(traceback.format_exception(error))))
         (self._make_folder() / "traceback.txt").write_text(text, "utf-8", "backslashreplace")
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Say whether an exception is the cancellation of this attempt, not one of something inside of the runner."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def verdict_without_judge(result: GenerationResult, kind: str | None = None) -> Verdict | None:

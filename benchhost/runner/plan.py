@@ -74,20 +74,25 @@ class Plan:
         return self._work.count(work)
 
 
+_JUDGED = frozenset(status.value for status in EvaluationStatus if not status.retriable)
+
+
+_JUDGED = frozenset(status.value for status in EvaluationStatus if not status.retriable)
+
+
 def work_left(record: AttemptRecord, task_digest: str | None, config: RunConfig, retry: frozenset[str]) -> Work:
     """Say what a recorded attempt leaves to do.
 
     ``task_digest`` is that of the task as it is now: a response to another task counts for nothing, nor
     does a verdict of another version of the evaluator. ``retry`` is :attr:`RunOptions.retry`.
     """
-    status = GenerationStatus(record.status)
     judged = record.evaluation_status
-    if record.task_digest != task_digest or record.retriable or status.value in retry:
+    if record.task_digest != task_digest or record.retriable or record.status in retry:
         return Work.GENERATE
-    if status is not GenerationStatus.SUCCESS:
+    if record.status != GenerationStatus.SUCCESS:
         if record.kind in retry:
             return Work.GENERATE
         return Work.NOTHING if judged else Work.EVALUATE
-    if judged is None or EvaluationStatus(judged).retriable or record.evaluator_version != config.evaluator_version:
+    if judged not in _JUDGED or record.evaluator_version != config.evaluator_version:
         return Work.EVALUATE
     return Work.EVALUATE if judged in retry or (record.kind and record.kind in retry) else Work.NOTHING

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from array import array
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 
 import msgspec
 
-from benchhost.contract import Result, Usage
+from benchhost.contract import Usage
 from benchhost.models import Limiter, Spend
-from benchhost.scoring import Interval, summarise
+from benchhost.scoring import Interval, student_t_interval, wilson_interval
 
 RATE_OVER = 60.0
 """Seconds over which the rate is averaged."""
@@ -85,7 +85,7 @@ class Progress:
         self.judge_spend = Spend()
         self.warnings: list[str] = []
         self.stopping: str | None = None
-        self._scores: array[float] = array("d")
+        self._scores = _RunningScore()
         self._limiter = limiter
         self._began = time.monotonic()
         self._finished: deque[float] = deque(maxlen=1000)
@@ -93,7 +93,6 @@ class Progress:
 
     def snapshot(self) -> Snapshot:
         """Say how far it has come by now."""
-        scored = summarise(Result(score=score) for score in self._scores)
         rate = self._rate()
         left = self.total - self.done
         limiter = self._limiter
@@ -111,8 +110,8 @@ class Progress:
             statuses=dict(self.statuses),
             evaluations=dict(self.evaluations),
             errors=sorted(self.errors.values(), key=lambda error: -error.count),
-            score=scored.mean,
-            interval=scored.interval,
+            score=self._scores.mean,
+            interval=self._scores.interval(),
             cost=self.spend.cost,
             unpriced=self.spend.unpriced,
             judge_cost=self.judge_spend.cost,
@@ -141,14 +140,14 @@ class Progress:
         self.done += 1
         self._finished.append(time.monotonic())
         if score is not None:
-            self._scores.append(score)
+            self._scores.add(score)
 
     def finished_earlier(self, score: float | None) -> None:
         """Count an attempt that an earlier session finished."""
         self.done += 1
         self.earlier += 1
         if score is not None:
-            self._scores.append(score)
+            self._scores.add(score)
 
     def failed(self, status: str, kind: str, task_id: str, message: str) -> None:
         """Count a failure under its class; the first one of a class is its example."""
@@ -176,3 +175,36 @@ class Progress:
         now = time.monotonic()
         recent = [moment for moment in self._finished if now - moment <= RATE_OVER]
         return len(recent) / (now - recent[0]) if len(recent) > 1 and now > recent[0] else None
+
+
+class _RunningScore:
+    """The mean of scores that come one by one, and its interval, at any moment and at no cost.
+
+    The sums are those of Welford, *Note on a Method for Calculating Corrected Sums of Squares and
+    Products* (1962). The summary of a run takes more care; this is for a display.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean = 0.0
+        self._squares = 0.0
+        self._binary = True
+
+    @property
+    def mean(self) -> float | None:
+        return self._mean if self._count else None
+
+    def add(self, score: float) -> None:
+        self._count += 1
+        apart = score - self._mean
+        self._mean += apart / self._count
+        self._squares += apart * (score - self._mean)
+        self._binary = self._binary and score in (0.0, 1.0)
+
+    def interval(self) -> Interval | None:
+        if not self._count:
+            return None
+        if self._binary:
+            return wilson_interval(min(self._count, max(0, round(self._mean * self._count))), self._count)
+        error = math.sqrt(self._squares / (self._count - 1) / self._count) if self._count > 1 else math.inf
+        return student_t_interval(self._mean, error, self._count - 1) if math.isfinite(error) else None

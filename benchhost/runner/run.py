@@ -199,7 +199,8 @@ class Run:
     def _saw(self, record: AttemptRecord, work: Work) -> None:
         """Count an attempt of an earlier session."""
         progress = self.progress
-        if record.evaluation is not None and (spend := _verdict.decode(record.evaluation).spend):
+        if record.evaluation is not None and b'"spend"' in record.evaluation:  # else there is no need to read it
+            spend = _verdict.decode(record.evaluation).spend or Spend()
             progress.judge_spend.add(spend)
             self._account.take(spend, self.config.judge or "the judge")
         if not record.latest or work is Work.GENERATE:

@@ -158,7 +158,8 @@ class _Sums:
         self._note_failure(attempt)
         result = verdict.result if verdict is not None else None
         if result is not None:
-            self._clusters.append(self._tasks.setdefault(attempt.task, len(self._tasks)))
+            if self._config.epochs > 1:
+                self._clusters.append(self._tasks.setdefault(attempt.task, len(self._tasks)))
             self._scores.append(result.score)
             self._passed.append(-1 if result.passed is None else result.passed)
             for name, value in result.metrics.items():

@@ -47,7 +47,13 @@ class MemoryRuns(RunStore):
         return found.record if found else None
 
     async def runs(
-        self, *, tenant: str | None = None, benchmark: str | None = None, limit: int = 100, before: str | None = None
+        self,
+        *,
+        tenant: str | None = None,
+        benchmark: str | None = None,
+        status: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> list[RunRecord]:
         records = [run.record for run in self._open_runs().values()]
         if before is not None:
@@ -56,7 +62,9 @@ class MemoryRuns(RunStore):
         chosen = [
             record
             for record in reversed(records)
-            if tenant in (None, record.tenant) and benchmark in (None, record.benchmark)
+            if tenant in (None, record.tenant)
+            and benchmark in (None, record.benchmark)
+            and status in (None, record.status)
         ]
         return chosen[:limit]
 

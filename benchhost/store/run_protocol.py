@@ -28,11 +28,17 @@ class RunStore(abc.ABC):
 
     @abc.abstractmethod
     async def runs(
-        self, *, tenant: str | None = None, benchmark: str | None = None, limit: int = 100, before: str | None = None
+        self,
+        *,
+        tenant: str | None = None,
+        benchmark: str | None = None,
+        status: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> list[RunRecord]:
         """Return the newest runs, the newest first: those created before the run ``before``, if it is given.
 
-        ``tenant`` and ``benchmark`` choose among them; ``None`` means any.
+        ``tenant``, ``benchmark`` and ``status`` choose among them; ``None`` means any.
         """
 
     @abc.abstractmethod

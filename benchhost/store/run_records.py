@@ -41,7 +41,7 @@ class RunEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     data: bytes = b"{}"
 
 
-class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class AttemptRecord(msgspec.Struct, frozen=True, gc=False):
     """One attempt at a task: what was generated, and what was thought of it.
 
     ``number`` counts the attempts at one task and epoch, from 1; ``latest`` marks the newest of them.
@@ -55,21 +55,21 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int
     number: int
     task_digest: str
-    facets: bytes = b"{}"
+    response_digest: str
     status: str
+    started_at: float
+    generated_at: float
     kind: str = ""
     message: str = ""
     retriable: bool = False
-    response_digest: str
+    latest: bool = True
+    facets: bytes = b"{}"
     spend: bytes = b"{}"
-    started_at: float
-    generated_at: float
     evaluation_status: str | None = None
     evaluator_version: str | None = None
     score: float | None = None
     evaluation: bytes | None = None
     evaluated_at: float | None = None
-    latest: bool = True
     generation: bytes | None = None
 
 

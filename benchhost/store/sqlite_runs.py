@@ -64,9 +64,15 @@ class SQLiteRuns(RunStore):
         return RunRecord(**dict(zip(_RUN, rows[0], strict=True))) if rows else None
 
     async def runs(
-        self, *, tenant: str | None = None, benchmark: str | None = None, limit: int = 100, before: str | None = None
+        self,
+        *,
+        tenant: str | None = None,
+        benchmark: str | None = None,
+        status: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
     ) -> list[RunRecord]:
-        chosen = {"tenant = ?": tenant, "benchmark = ?": benchmark,
+        chosen = {"tenant = ?": tenant, "benchmark = ?": benchmark, "status = ?": status,
                   "number < (SELECT number FROM run WHERE id = ?)": before}  # fmt: skip
         asked = {condition: value for condition, value in chosen.items() if value is not None}
         where = f"WHERE {' AND '.join(asked)}" if asked else ""
@@ -156,7 +162,11 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+_RETRIABLE, _LATEST = _ATTEMPT.index("retriable") + 1, _ATTEMPT.index("latest") + 1
+
+
 def _attempt(run_id: str, row: Sequence[Any]) -> AttemptRecord:
-    fields = dict(zip(_ATTEMPT, row[1:], strict=False))
-    fields["retriable"], fields["latest"] = bool(fields["retriable"]), bool(fields["latest"])
-    return AttemptRecord(run=run_id, **fields)
+    """Make a record of a row; by position, since a large run has many."""
+    values = [run_id, *row[1:]]
+    values[_RETRIABLE], values[_LATEST] = bool(values[_RETRIABLE]), bool(values[_LATEST])
+    return AttemptRecord(*values)

@@ -187,6 +187,13 @@ async def test_an_exception_is_that_tasks_error_with_type_message_causes_and_a_t
     assert {attempts[task].status for task in ("t0", "t3", "t4", "t5")} == {"success"}
 
 
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError()], ids=["exit", "cancelled"])
+async def test_what_ends_programs_and_tasks_elsewhere_is_an_error_of_one_task_here(desk, script, error):
+    outcome = await desk.run(script(t1=error), options={"concurrency": 1})
+    assert (await desk.statuses())["t1"] == "error"
+    assert (outcome.summary.attempted, outcome.summary.failures) == (6, 1)
+
+
 async def test_alike_failures_are_grouped_with_their_number_and_one_example(desk, script):
     outcome = await desk.run(script(t1=ValueError("no"), t2=ValueError("no"), t3=KeyError("x")))
     told = [(error.kind, error.count, error.task_id) for error in outcome.summary.errors]
@@ -658,3 +665,19 @@ async def test_progress_counts_what_happens_and_ends(desk, script):
     assert (last["phase"], last["total"], last["done"], last["earlier"]) == ("ended", 6, 6, 5)
     assert (last["score"], last["statuses"], last["generating"]) == (pytest.approx(5 / 6), {"success": 6}, 0)
     assert last["cost"] == pytest.approx(0.02 * 6)
+
+
+async def test_the_score_in_the_progress_is_that_of_the_summary(desk, script):
+    class Graded(Agent):
+        async def evaluate(self, task: Task, generation: GenerationResult, context: Context) -> Result | None:
+            return Result(score=int(task.id[1:]) / 7)
+
+    for runner, run in ((Graded(), "graded"), (Agent(), "binary")):
+        session = desk.session(script(t1="wrong"), runner=runner, run=run, timeout=100)
+        summary = (await session.execute()).summary
+        snapshot = session.progress.snapshot()
+        assert snapshot.score == pytest.approx(summary.mean)
+        assert snapshot.interval.method == summary.interval.method
+        assert (snapshot.interval.low, snapshot.interval.high) == pytest.approx(
+            (summary.interval.low, summary.interval.high)
+        )
