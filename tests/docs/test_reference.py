@@ -15,6 +15,7 @@ import pytest
 import benchhost.errors
 from benchhost import Response, registry, scoring
 from benchhost.cli.main import COMMANDS, cli
+from benchhost.cli.runs import RUNS
 from benchhost.contract import Benchmark, Result, Task
 from benchhost.errors import BenchhostError, GradingFailed, RequestError
 from benchhost.server import problems
@@ -23,6 +24,17 @@ from benchhost.server.openapi import Document, openapi
 from benchhost.server.problems import NotScored
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
 from benchhost.settings import describe
+
+
+def every_command():
+    """The commands by their names, those of a group behind it."""
+    for name in COMMANDS:
+        yield name
+        if name == "runs":
+            yield from (f"runs {inner}" for inner in RUNS)
+
+
+EVERY_COMMAND = list(every_command())
 
 
 def code(cell: str) -> list[str]:
@@ -66,13 +78,14 @@ def test_the_table_of_reasons_is_that_of_the_code(page, rows) -> None:
 
 def test_every_command_is_described(page) -> None:
     described = [heading for heading in page("commands.md").headings if heading.startswith("benchhost ")]
-    assert described == [f"benchhost {name}" for name in COMMANDS]
+    assert described == [f"benchhost {name}" for name in EVERY_COMMAND]
 
 
-@pytest.mark.parametrize("name", ["benchhost", *(f"benchhost {command}" for command in COMMANDS)])
+@pytest.mark.parametrize("name", ["benchhost", *(f"benchhost {name}" for name in EVERY_COMMAND if name != "runs")])
 def test_the_options_of_a_command_are_those_of_the_code(name: str, page, rows) -> None:
-    command = cli.get_command(click.Context(cli), name.removeprefix("benchhost ")) if " " in name else cli
-    assert command is not None
+    command = cli
+    for word in name.split()[1:]:
+        command = command.get_command(click.Context(command), word)
     expected = {
         (*option.opts, *option.secondary_opts): option.metavar or ""
         for option in command.params
