@@ -16,8 +16,9 @@ import benchhost.errors
 from benchhost import Response, registry, scoring
 from benchhost.cli.main import COMMANDS, cli
 from benchhost.cli.runs import RUNS
-from benchhost.contract import Benchmark, Result, Task
+from benchhost.contract import Benchmark, Context, EvaluationStatus, GenerationStatus, Result, Runner, Task
 from benchhost.errors import BenchhostError, GradingFailed, RequestError
+from benchhost.runner.exits import ExitCode
 from benchhost.server import problems
 from benchhost.server.documented import documented_of
 from benchhost.server.openapi import Document, openapi
@@ -216,6 +217,35 @@ def test_every_attribute_of_a_benchmark_is_in_its_table_with_its_default(page, r
 def test_every_field_that_a_task_always_has_is_in_the_table(page, rows) -> None:
     shown = [code(name)[0] for name, _ in rows(page("writing-a-benchmark.md").section("Tasks"))]
     assert shown == list(Task.__struct_fields__)
+
+
+def test_every_hook_of_a_runner_is_in_the_table_of_hooks(page, rows) -> None:
+    shown = {
+        hook.partition("(")[0] for hooks, _ in rows(page("writing-a-runner.md").section("Hooks")) for hook in code(hooks)
+    }
+    hooks = {name for name, value in vars(Runner).items() if callable(value) and not isinstance(value, type)}
+    assert shown == {name for name in hooks if not name.startswith("_")}
+
+
+def test_every_attribute_of_a_runner_is_in_its_table(page, rows) -> None:
+    shown = [code(name)[0] for name, *_ in rows(page("writing-a-runner.md").section("The class"))]
+    assert set(shown) == {name for name in Runner.__annotations__ if name != "params"}
+
+
+def test_everything_that_a_context_offers_is_in_its_table(page, rows) -> None:
+    shown = {code(name)[0].removesuffix("()") for name, _ in rows(page("writing-a-runner.md").section("The context"))}
+    assert shown == {name for name in dir(Context) if name[0] != "_"}
+
+
+@pytest.mark.parametrize("statuses, column", [(GenerationStatus, "attempt"), (EvaluationStatus, "evaluation")])
+def test_every_status_is_told_of(page, rows, statuses, column) -> None:
+    section = page("running-models.md").section("What failed")
+    table = section[section.index(f"| {column} |") :]
+    assert {status for names, _ in rows(table) for status in code(names)} == {status.value for status in statuses}
+
+
+def test_every_exit_code_is_told_of(page, rows) -> None:
+    assert [int(number) for number, _ in rows(page("running-models.md").section("Exit codes"))] == list(ExitCode)
 
 
 def test_every_field_of_a_summary_is_in_the_table(page, rows) -> None:
