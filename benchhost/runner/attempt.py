@@ -23,6 +23,7 @@ from benchhost.contract import (
     Runner,
     Task,
 )
+from benchhost.errors import UnknownTask
 from benchhost.log import mask
 from benchhost.models import PriceTable, Spend, TimeBudget
 from benchhost.runner.account import Account, Charged
@@ -95,10 +96,10 @@ class Attempt:
     def record(self, result: GenerationResult, failure: Failure | None = None) -> AttemptRecord:
         """Make the record of a generation, with the evaluation where that needs no judge."""
         shop = self._workshop
-        task = _public.decode(shop.source.task(self.task_id))
+        task_digest, task = self._known_of_task()
         result.data = _sayable(result.data)
         result.error = None if result.error is None else _sayable(result.error)
-        result.question = result.question or task["question"]
+        result.question = result.question or task.get("question")
         result.model = result.model or shop.model.name
         result.generation_version = result.generation_version or shop.config.runner_version
         if self._folder().is_dir():
@@ -111,7 +112,7 @@ class Attempt:
             task=self.task_id,
             epoch=self.epoch,
             number=self.number,
-            task_digest=shop.source.digest(self.task_id),
+            task_digest=task_digest,
             facets=_encode(facets_of(task)),
             status=result.status.value,
             kind=self._kind,
@@ -171,6 +172,14 @@ class Attempt:
             evaluation=_encode(verdict),
             evaluated_at=time.time(),
         )
+
+    def _known_of_task(self) -> tuple[str, dict[str, Any]]:
+        """Return the digest and the public part of the task; nothing, if it has gone from the dataset."""
+        source = self._workshop.source
+        try:
+            return source.digest(self.task_id), _public.decode(source.task(self.task_id))
+        except UnknownTask:
+            return "", {}
 
     def _task(self) -> Task:
         shop = self._workshop

@@ -22,6 +22,7 @@ from benchhost.errors import (
     StoreFailed,
     UsageError,
 )
+from benchhost.models import Breaker, Resilient
 from benchhost.runner.exits import ExitCode
 from benchhost.runner.lock import is_locked
 from benchhost.runner.plugins import recorded_params, runner_of
@@ -295,6 +296,15 @@ async def test_a_task_whose_content_changed_is_attempted_again(desk, script):
     assert model.asked == ["t3"]
 
 
+async def test_a_task_that_has_gone_from_the_dataset_is_an_error_of_its_own(desk, script):
+    await desk.run(options={"only": frozenset({"t0"})}, tasks=("t0", "t1", "t2"), task_count=3)
+    del desk.source.tasks["t1"]
+    model = script()
+    outcome = await desk.run(model, tasks=("t0", "t1", "t2"), task_count=3)
+    assert (outcome.status, model.asked) == ("errors", ["t2"])
+    assert outcome.summary.errors[0].kind == "unknown-task"
+
+
 async def test_another_evaluator_judges_every_response_anew(desk, script):
     await desk.run()
     desk.source.judged.clear()
@@ -424,6 +434,18 @@ async def test_a_run_whose_every_attempt_fails_alike_is_stopped(desk, doubling, 
     assert (outcome.status, outcome.exit_code) == ("incomplete", ExitCode.INCOMPLETE)
     assert outcome.reason == "20 attempts in a row failed alike (KeyError): KeyError: 'typo'"
     assert outcome.summary.attempted == 20
+
+
+async def test_a_model_whose_circuit_is_open_stops_the_run_and_leaves_the_rest_owed(desk, doubling, script):
+    desk.source = doubling(50)
+    script_model = script(otherwise=ModelAuthFailed("the key is wrong"))
+    model = Resilient(script_model, breaker=Breaker(3))
+    outcome = await desk.run(model, options={"concurrency": 4})
+    assert (outcome.status, outcome.exit_code) == ("incomplete", ExitCode.INCOMPLETE)
+    assert "3 calls in a row failed alike (auth): the key is wrong" in outcome.reason
+    assert outcome.summary.attempted == len(script_model.asked) < 10
+    assert outcome.summary.statuses == {"infra_error": outcome.summary.attempted}
+    assert (await desk.run()).status == "complete"
 
 
 async def test_a_run_whose_judge_is_broken_is_stopped(desk, doubling):

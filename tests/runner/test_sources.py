@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from benchhost.errors import DatasetError, UnknownDataset, UnknownTask, UsageError
+from benchhost import Benchmark, Response, Task, registry
+from benchhost.errors import DatasetError, HookReturned, UnknownDataset, UnknownTask, UsageError
 from benchhost.evaluation.evaluator import Evaluator
+from benchhost.evaluation.frames import Call
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.limits import Limits
+from benchhost.evaluation.operations import OPERATIONS
 from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.roster import Hosting, Roster
 from benchhost.models import resolve
@@ -237,3 +240,31 @@ def test_the_version_of_given_tasks_follows_their_content(doubling):
     assert one.version == GivenTasks(doubling(), TASKS, "file").version
     assert one.version != GivenTasks(doubling(), TASKS[:1], "file").version
     assert one.digest("a") != one.digest("b")
+
+
+class Odd(Benchmark[Task]):
+    def load_datasets(self):
+        return {"default": [Task(id="a", question="?"), Task(id="b", question="?")]}
+
+    def prompt(self, task):
+        return {"a": "caf\ud800"}.get(task.id)
+
+    def reference_response(self, task):
+        return {"a": Response("gold")}.get(task.id, "no Response")
+
+
+def asked(loaded: Any, operation: str, task: str) -> bytes:
+    made = OPERATIONS[operation](loaded, Call(1, operation, "default", task, b"", 1.0))
+    return made.end(made.begin()).data
+
+
+async def test_what_the_hooks_for_prompts_and_gold_answers_return_is_checked():
+    loaded = (await registry.of(odd=Odd))["odd"]
+    assert asked(loaded, "prompt", "a") == b'"caf?"'
+    assert asked(loaded, "reference_response", "a") == b'"gold"'
+    with pytest.raises(HookReturned, match="prompt returned NoneType, expected a str"):
+        asked(loaded, "prompt", "b")
+    with pytest.raises(HookReturned, match=r"expected a benchhost\.Response or None"):
+        asked(loaded, "reference_response", "b")
+    with pytest.raises(UnknownTask):
+        asked(loaded, "prompt", "unheard")
