@@ -69,6 +69,9 @@ def test_every_setting_can_be_set_in_each_of_the_three_ways():
         "strict": ("true", True),
         "graders": ("3", 3),
         "only": ("gsm8k, arithmetic", ("gsm8k", "arithmetic")),
+        "allow_runs": ("true", True),
+        "max_runs": ("8", 8),
+        "resume_runs": ("true", True),
         "drain_timeout": ("0", 0.0),
     }
     assert list(texts) == [doc.name for doc in describe()]

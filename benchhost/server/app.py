@@ -12,6 +12,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath
+from litestar.routes import HTTPRoute
 from litestar.types import Receive, Scope, Send
 
 from benchhost.evaluation.hosted import HostedBenchmark
@@ -50,6 +51,8 @@ def _litestar(host: Host) -> Litestar:
     async def open_host(_: Litestar) -> AsyncIterator[None]:
         await host.open()
         try:
+            if host.settings.allow_runs:
+                await host.runs.open(resume=host.settings.resume_runs)
             yield
         finally:
             await host.close()
@@ -57,6 +60,9 @@ def _litestar(host: Host) -> Litestar:
     # One router serves every benchmark. A router for each would cost a second of start-up for fifty of
     # them, and could not follow a reload.
     benchmarks = Router("/b/{name:str}", route_handlers=BENCHMARK_ROUTES, dependencies={"benchmark": _benchmark_is()})
+    for route in benchmarks.routes:
+        if isinstance(route, HTTPRoute):  # its OPTIONS knows only the first handler of the path; it is made anew
+            route.route_handlers = [each for each in route.route_handlers if each.http_methods != {"OPTIONS"}]
     return Litestar(
         [benchmarks, *HOST_ROUTES, openapi],
         lifespan=[open_host],

@@ -12,14 +12,16 @@ class Documented(msgspec.Struct, frozen=True, kw_only=True):
     """``raises`` are the errors that are this route's own: what any route may answer is added to them.
 
     ``body`` and ``answer`` are the structs that cross the wire as JSON, where the handler deals in
-    bytes; ``lines`` is the struct of each line when the caller accepts JSON lines. ``headers`` are those
-    of a good answer, each with its description.
+    bytes; ``lines`` is the struct of each line when the caller accepts JSON lines, and ``events`` are
+    the structs of server-sent events, by the name of the event. ``headers`` are those of a good answer,
+    each with its description.
     """
 
     raises: Sequence[type[Exception]] = ()
     body: type | None = None
     answer: type | None = None
     lines: type | None = None
+    events: dict[str, type] = {}
     headers: dict[str, str] = {}
 
 

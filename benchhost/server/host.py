@@ -16,6 +16,7 @@ from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.roster import Hosting, Roster
 from benchhost.log import get_logger
 from benchhost.registry import Fault
+from benchhost.server.run_manager import RunManager
 from benchhost.settings import Settings
 from benchhost.store import Store, open_store
 from benchhost.tasks import Catalogue
@@ -32,6 +33,7 @@ class Host:
     roster: Roster
     evaluator: Evaluator
     store: Store
+    runs: RunManager
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -63,6 +65,15 @@ class Host:
             self.roster = Roster(msgspec.structs.replace(hosting(settings), key=_key(state / "key"), on_fault=_tell))
             opened.push_async_callback(self.roster.close)
             await self.roster.open()
+            self.runs = RunManager(
+                self.store,
+                self.evaluator,
+                self.roster,
+                state,
+                most=settings.max_runs,
+                patience=settings.drain_timeout / 2,
+            )
+            opened.push_async_callback(self.runs.close)
             gc.freeze()  # what is there by now stays: the collector need not go through it again and again
             self._opened = opened.pop_all()
 

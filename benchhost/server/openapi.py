@@ -21,9 +21,9 @@ import benchhost
 from benchhost.errors import BenchhostError, Malformed, NoVersions, TooLarge, Unauthorized, Unavailable
 from benchhost.server import problems
 from benchhost.server.auth import is_public
-from benchhost.server.documented import documented, documented_of
+from benchhost.server.documented import Documented, documented, documented_of
 from benchhost.server.host import Host
-from benchhost.server.raw import JSON, JSON_LINES
+from benchhost.server.raw import EVENTS, JSON, JSON_LINES
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
 from benchhost.wire.native import Problem
 
@@ -36,7 +36,7 @@ RETRY_AFTER = {"retry-after": {"description": "Seconds after which to come back.
 
 ABOUT = (
     "Each benchmark is served under a path of its own. Every path is answered with and without a slash at its end. "
-    "Keys that are not known here are ignored in the body of a request."
+    "Keys that are not known here are ignored in the body of a request, except where a run is started."
 )
 
 _REF = "#/components/schemas/{name}"
@@ -117,31 +117,36 @@ class Document:
             "summary": summary,
             "description": description.strip(),
             "parameters": list(_parameters(handler, path)),
-            "responses": {"200": self._answer(handler, told.answer, told.lines, told.headers), **self._errors(errors)},
+            "responses": {str(handler.status_code): self._answer(handler, told), **self._errors(errors)},
         }
         if told.body is not None:
             operation["requestBody"] = {"required": True, "content": {JSON: {"schema": self._schema(told.body)}}}
         if self._asks_for_key and not needs_nothing and not decides_itself:
             operation["security"] = [{BEARER: []}]
-        paths[prefix + _PATH_TYPE.sub(r"{\1}", path)] = {method.lower(): operation}
+        paths.setdefault(prefix + _PATH_TYPE.sub(r"{\1}", path), {})[method.lower()] = operation
 
-    def _answer(
-        self, handler: HTTPRouteHandler, answer: Any, lines: type | None, headers: dict[str, str]
-    ) -> JsonObject:
-        if answer is None:
+    def _answer(self, handler: HTTPRouteHandler, told: Documented) -> JsonObject:
+        answer: Any = told.answer
+        if answer is None and not told.events:
             answer = get_type_hints(handler.fn)["return"]
             if get_origin(answer) is Response:
                 [answer] = get_args(answer)
-        content: JsonObject = {JSON: {"schema": self._schema(answer)}}
-        if lines is not None:
-            said = f"Lines that end in a line feed, each a {lines.__name__} as JSON; or, as the last, a Problem."
-            self._types[lines] = None
+        content: JsonObject = {}
+        if answer is not None:
+            content[JSON] = {"schema": self._schema(answer)}
+        if told.events:
+            said = ", ".join(f"`{name}` with a {struct.__name__} as JSON" for name, struct in told.events.items())
+            self._types.update(dict.fromkeys(told.events.values()))
+            content[EVENTS] = {"schema": {"type": "string", "description": f"Server-sent events: {said}."}}
+        if told.lines is not None:
+            said = f"Lines that end in a line feed, each a {told.lines.__name__} as JSON; or, as the last, a Problem."
+            self._types[told.lines] = None
             content[JSON_LINES[0]] = {"schema": {"type": "string", "description": said}}
         response: JsonObject = {"description": "The answer.", "content": content}
-        if headers:
+        if told.headers:
             response["headers"] = {
                 name: {"description": about, "required": True, "schema": {"type": "string"}}
-                for name, about in headers.items()
+                for name, about in told.headers.items()
             }
         return response
 

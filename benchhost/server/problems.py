@@ -36,6 +36,7 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.Unauthorized: 401,
     errors.UnknownBenchmark: 404,
     errors.UnknownEvaluation: 404,
+    errors.UnknownRun: 404,
     errors.TooLarge: 413,
     errors.Malformed: 422,
     errors.Busy: 429,
@@ -72,7 +73,21 @@ class NotScored(BenchhostError):
         self.said = said
 
 
-STATUS[NotFound] = 404
+class RunsNotAllowed(RequestError):
+    """The operator has not allowed runs to be started over HTTP."""
+
+    slug = "runs-not-allowed"
+    title = "Runs are not allowed here"
+
+
+class Conflict(RequestError):
+    """What is asked for does not go together with what there is."""
+
+    slug = "conflict"
+    title = "Conflict"
+
+
+STATUS |= {NotFound: 404, RunsNotAllowed: 403, Conflict: 409}
 
 
 def status_of(error: type[Exception]) -> int:

@@ -26,6 +26,7 @@ from benchhost.server.documented import documented
 from benchhost.server.host import Host
 
 JSON = "application/json"
+EVENTS = "text/event-stream"
 
 JSON_LINES = ("application/jsonl", "application/x-ndjson", "application/ndjson")
 """The media types by which a caller asks for one line per evaluation, as they finish; answered with the first."""
@@ -56,8 +57,8 @@ class Reply(msgspec.Struct):
 Route = Callable[[Call], Awaitable[Reply]]
 
 
-def raw_post(path: str, *, tags: list[str], **what: Any) -> Callable[[Route], HTTPRouteHandler]:
-    """Make a POST handler of a function of bytes; ``what`` is documented of it."""
+def raw_post(path: str, *, tags: list[str], status: int = 200, **what: Any) -> Callable[[Route], HTTPRouteHandler]:
+    """Make a POST handler of a function of bytes; ``status`` is that of a good answer, ``what`` is documented of it."""
 
     def dress(route: Route) -> HTTPRouteHandler:
         @functools.wraps(route, assigned=("__name__", "__qualname__", "__doc__"))
@@ -65,14 +66,14 @@ def raw_post(path: str, *, tags: list[str], **what: Any) -> Callable[[Route], HT
             raise AssertionError("the middleware answers")
 
         del handler.__wrapped__  # whose arguments Litestar would want to fill
-        middleware = [_in_place_of_the_handler(route)]
+        middleware = [_in_place_of_the_handler(route, status)]
         opt = documented(**what)
-        return post(path, status_code=200, tags=tags, middleware=middleware, opt=opt)(handler)
+        return post(path, status_code=status, tags=tags, middleware=middleware, opt=opt)(handler)
 
     return dress
 
 
-def _in_place_of_the_handler(route: Route) -> Callable[..., ASGIApp]:
+def _in_place_of_the_handler(route: Route, status: int) -> Callable[..., ASGIApp]:
     def middleware(app: ASGIApp) -> ASGIApp:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             scope = cast("HTTPScope", scope)  # a POST handler gets no other
@@ -88,7 +89,8 @@ def _in_place_of_the_handler(route: Route) -> Callable[..., ASGIApp]:
                 raise
             benchmark = host.roster.get(scope["path_params"]["name"])
             await benchmark.ready()
-            await _send(send, await route(Call(host, benchmark, scope["state"].get("tenant", ""), accept, body)))
+            reply = await route(Call(host, benchmark, scope["state"].get("tenant", ""), accept, body))
+            await _send(send, status, reply)
 
         return answer
 
@@ -141,15 +143,15 @@ def too_large(largest: int) -> TooLarge:
     return TooLarge(f"The body is larger than the {largest // (1024 * 1024)} MB that this host accepts.")
 
 
-async def _send(send: Send, reply: Reply) -> None:
+async def _send(send: Send, status: int, reply: Reply) -> None:
     headers = [(b"content-type", reply.media_type.encode())]
     headers += [(name.encode(), value.encode()) for name, value in reply.headers.items()]
     if isinstance(reply.body, bytes):
         headers.append((b"content-length", str(len(reply.body)).encode()))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body, "more_body": False})
         return
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     async for part in reply.body:
         await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchhost.server import evaluations, plugins, tasks
+from benchhost.server import evaluations, plugins, runs, tasks
 
 BENCHMARK_ROUTES = [
     tasks.health,
@@ -16,6 +16,11 @@ BENCHMARK_ROUTES = [
     evaluations.evaluation,
     evaluations.final_score,
     evaluations.score,
+    runs.start_run,
+    runs.runs,
+    runs.run,
+    runs.run_events,
+    runs.cancel_run,
 ]
 """What every benchmark offers, under ``/b/<name>``."""
 

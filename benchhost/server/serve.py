@@ -15,7 +15,7 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.log import LogLevels
 from granian.server.mp import MPServer
-from litestar.types import Receive, Scope, Send
+from litestar.types import Message, Receive, Scope, Send
 
 from benchhost import log
 from benchhost.errors import UsageError
@@ -85,10 +85,27 @@ class Worker:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._wanted.set)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # by now granian has set the handlers of the others
         reloading = asyncio.create_task(self._reload_when_wanted())
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":  # type: ignore[comparison-overlap]  # as above
+                self._stop_runs_when_told()
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, tell)
         finally:
             reloading.cancel()
+
+    def _stop_runs_when_told(self) -> None:
+        """Stop the runs as soon as the process is to end.
+
+        The end of the lifespan would be too late: it comes when every answer is finished, and the answer
+        to who follows a run is finished when the run is. The loop is told of the signal beside this, by
+        way of its wake-up descriptor, and calls granian's handler.
+        """
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda *_: loop.call_soon_threadsafe(self._host.runs.stop))
 
     async def _reload_when_wanted(self) -> None:
         while True:

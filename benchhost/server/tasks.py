@@ -42,7 +42,9 @@ async def version(benchmark: NamedDependency[HostedBenchmark], dataset: DatasetN
         service_name=benchmark.entry.distribution,
         service_version=benchmark.entry.version,
         dataset_version=named.fingerprint if named else None,
-        eval_mode="text" if benchmark.offers("evaluate_response") else "sandbox",
+        eval_mode="sandbox"
+        if benchmark.offers("retrieve_task") and not benchmark.offers("evaluate_response")
+        else "text",
     )
 
 

@@ -67,13 +67,13 @@ def test_every_operation_and_parameter_is_explained(document):
         assert operation["summary"].endswith((".", "?")), path
         for parameter in operation["parameters"]:
             assert parameter["in"] in ("path", "query")
-            assert parameter["schema"]["type"] in ("string", "array", "boolean")
+            assert parameter["schema"]["type"] in ("string", "array", "boolean", "integer")
 
 
 def test_every_error_is_a_problem(document):
     for path, _, operation in operations(document):
         for status, response in operation["responses"].items():
-            if status == "200":
+            if status in ("200", "202"):
                 continue
             name = response["$ref"].removeprefix("#/components/responses/")
             content = document["components"]["responses"][name]["content"]
@@ -82,8 +82,9 @@ def test_every_error_is_a_problem(document):
 
 def test_a_body_is_required_and_has_a_schema(document):
     for path, method, operation in operations(document):
-        assert ("requestBody" in operation) == (method == "post"), path
-        if method == "post":
+        takes_one = method == "post" and not path.endswith("/cancel")
+        assert ("requestBody" in operation) == takes_one, path
+        if takes_one:
             assert operation["requestBody"]["required"] is True
             name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             schema = document["components"]["schemas"][name]
@@ -172,5 +173,5 @@ def test_schemathesis_finds_nothing(tmp_path, key):
         ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=170)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "Tested: 13" in done.stdout
+        assert "Tested: 18" in done.stdout
         assert "Traceback" not in running.said()

@@ -1,0 +1,167 @@
+"""From what a caller asks for to a run that can be carried out in this process.
+
+Whoever may call is trusted less than the operator: models are asked with the host's own addresses and
+keys and no others, gold answers stay where they are, and no parameter names a file of the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import PurePath
+from typing import Any, get_args
+
+import anyio.to_thread
+import msgspec
+
+from benchhost.contract import Model, Runner
+from benchhost.errors import Malformed, PluginFault, UsageError
+from benchhost.evaluation.evaluator import Evaluator
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.log import get_logger
+from benchhost.models import Limiter, locate, resolve
+from benchhost.runner.config import RunConfig, RunOptions, frozen_selection
+from benchhost.runner.given import GivenTasks
+from benchhost.runner.local import LocalSource
+from benchhost.runner.plugins import RunnerPlugin, find_runner, recorded_params, runner_of
+from benchhost.runner.source import Source
+from benchhost.tasks import sample, select
+from benchhost.wire.runs import RunRequest
+
+_log = get_logger()
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What a run is made of."""
+
+    benchmark: HostedBenchmark
+    config: RunConfig
+    options: RunOptions
+    source: Source
+    runner: Runner[Any]
+    model: Model
+    judge: Model | None
+    limiter: Limiter
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What the host has for runs of one benchmark; ``environ`` is where its models and their keys are looked up."""
+
+    benchmark: HostedBenchmark
+    evaluator: Evaluator
+    environ: Mapping[str, str]
+
+
+async def opened_parts(offer: Offer, request: RunRequest, tenant: str, stack: AsyncExitStack) -> Parts:
+    """Make the parts of a run; the models are closed by the ``stack``.
+
+    Raises :class:`~benchhost.errors.Malformed` for what cannot be used, and
+    :class:`~benchhost.errors.UnknownDataset`, :class:`~benchhost.errors.UnknownTask` and
+    :class:`~benchhost.errors.InvalidSlice` for what is not there.
+    """
+    hosted = offer.benchmark
+    hosted.must_offer("evaluate_response")
+    stack.enter_context(hosted.in_use())  # so that a reload waits for it
+    limiter = Limiter(request.max_connections or "auto")
+    model = await _model(offer, request.model, "model", limiter, stack)
+    judge = None if request.judge is None else await _model(offer, request.judge, "judge", Limiter(), stack)
+    plugin = await anyio.to_thread.run_sync(_runner_plugin, hosted.name, request.runner)
+    runner = _runner(plugin, request.params)
+    source = await _source(offer, request, runner, tenant)
+    chosen = _chosen(source.ids, request)
+    located = locate(request.model, offer.environ)
+    config = RunConfig(
+        benchmark=hosted.name,
+        dataset=source.dataset,
+        dataset_version=source.version,
+        source=source.kind,
+        evaluator_version=source.evaluator_version,
+        model=request.model,
+        base_url=None if located is None else located[0].base_url,
+        sampling=request.sampling,
+        judge=request.judge,
+        runner=plugin.name,
+        runner_version=runner.version,
+        params=recorded_params(runner),
+        epochs=request.epochs,
+        timeout=request.timeout,
+        tasks=frozen_selection(chosen, source.ids),
+        task_count=len(chosen),
+    )
+    options = RunOptions(concurrency=limiter.most, max_cost=request.max_cost, max_tokens_total=request.max_tokens_total)
+    return Parts(hosted, config, options, source, runner, model, judge, limiter)
+
+
+async def _model(offer: Offer, name: str, field: str, limiter: Limiter, stack: AsyncExitStack) -> Model:
+    provider, _, rest = name.partition("/")
+    if not (provider and rest):
+        raise Malformed("expected provider/name, such as openai/gpt-5.4-mini", ("body", field))
+    if provider == "scripted" and rest != "echo":
+        raise Malformed(
+            "of the scripted models only scripted/echo can be used over HTTP: the others read gold answers, which "
+            "never leave the benchmark, or files of the host",
+            ("body", field),
+        )
+    try:
+        model = resolve(name, offer.environ, limiter=limiter)
+    except UsageError as error:  # it names variables of the host, and may quote a plugin
+        _log.warning("a model that was asked for cannot be used", model=name, cause=str(error))
+        raise Malformed(
+            "this host cannot use the model: it does not know the provider, or has no key or address for it. Its log "
+            "says more",
+            ("body", field),
+        ) from None
+    stack.push_async_callback(model.aclose)
+    return model
+
+
+def _runner_plugin(benchmark: str, named: str | None) -> RunnerPlugin:
+    try:
+        return find_runner(benchmark, named)
+    except (UsageError, PluginFault) as error:
+        _log.warning("a runner that was asked for cannot be used", benchmark=benchmark, cause=str(error))
+        raise Malformed(
+            "this host has no such runner that can be used; its log says more", ("body", "runner")
+        ) from None
+
+
+def _runner(plugin: RunnerPlugin, params: Mapping[str, Any]) -> Runner[Any]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(plugin.cls.Params)}
+    files = {name for name, field in fields.items() if _names_a_file(field.type)}
+    try:
+        runner = runner_of(plugin.cls, params)
+        secret = set(fields) - set(recorded_params(runner))
+        if not set(params) & (files | secret):
+            return runner
+    except UsageError as error:  # it may repeat a value
+        _log.info("parameters of a runner were refused", runner=plugin.name, cause=str(error))
+        secret = set()
+    usable = ", ".join(sorted(set(fields) - files - secret)) or "none"
+    raise Malformed(
+        f"these are not parameters that the runner {plugin.name} takes over HTTP, where none may be a file or a "
+        f"secret; it takes: {usable}",
+        ("body", "params"),
+    )
+
+
+def _names_a_file(kind: Any) -> bool:
+    return (isinstance(kind, type) and issubclass(kind, PurePath)) or any(map(_names_a_file, get_args(kind)))
+
+
+async def _source(offer: Offer, request: RunRequest, runner: Runner[Any], tenant: str) -> Source:
+    """Have the tasks of the benchmark; or those of the runner, if it has its own and no dataset is asked for."""
+    source = await LocalSource.open(offer.benchmark, offer.evaluator, request.dataset, tenant=tenant, trusted=False)
+    if request.dataset is not None:
+        return source
+    tasks = await anyio.to_thread.run_sync(lambda: None if (own := runner.load_tasks()) is None else list(own))
+    return source if tasks is None else GivenTasks.from_runner(source, tasks)
+
+
+def _chosen(ids: Sequence[str], request: RunRequest) -> list[str]:
+    chosen = select(ids, task_ids=request.task_ids, slice_text=request.slice, known=frozenset(ids))
+    if request.sample is not None:
+        chosen = sample(chosen, request.sample, request.seed)
+    chosen = chosen[: request.limit]
+    if not chosen:
+        raise Malformed("no task is chosen")
+    return chosen

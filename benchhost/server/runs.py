@@ -1,0 +1,152 @@
+"""Routes by which callers have a model attempt a benchmark here, and see how that goes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import msgspec
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+from litestar.response import Stream
+
+from benchhost.errors import (
+    Busy,
+    InvalidSlice,
+    Malformed,
+    NotOffered,
+    StoreFailed,
+    UnknownDataset,
+    UnknownRun,
+    UnknownTask,
+)
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server.documented import documented
+from benchhost.server.host import Host
+from benchhost.server.problems import Conflict, RunsNotAllowed
+from benchhost.server.raw import EVENTS, Call, Reply, raw_post
+from benchhost.store import RunRecord
+from benchhost.wire import runs as wire
+from benchhost.wire.bodies import decode
+
+STILL_HERE = 30
+"""After how many looks at a run in which nothing changed a stream says that it is still there."""
+
+MOST = 500
+"""The most runs of one page."""
+
+_request = msgspec.json.Decoder(wire.RunRequest)
+_encode = msgspec.json.Encoder().encode
+
+
+@raw_post(
+    "/v1/runs",
+    tags=["runs"],
+    status=202,
+    body=wire.RunRequest,
+    answer=wire.Run,
+    raises=[
+        RunsNotAllowed,
+        Malformed,
+        InvalidSlice,
+        UnknownDataset,
+        UnknownTask,
+        NotOffered,
+        Conflict,
+        Busy,
+        StoreFailed,
+    ],
+)
+async def start_run(call: Call) -> Reply:
+    """Have a model attempt tasks of the benchmark. The answer is the run, which goes on in the host."""
+    _must_be_allowed(call.host)
+    request = decode(_request, call.body)
+    return Reply(_encode(await call.host.runs.start(call.benchmark.name, request, call.tenant)))
+
+
+@get("/v1/runs", tags=["runs"], opt=documented(raises=[RunsNotAllowed, UnknownRun, Malformed, StoreFailed]))
+async def runs(
+    host: NamedDependency[Host],
+    benchmark: NamedDependency[HostedBenchmark],
+    tenant: NamedDependency[str],
+    limit: Annotated[int, QueryParameter(description="The most runs to list.", ge=1, le=MOST)] = 50,
+    before: Annotated[str | None, QueryParameter(description="List what was started before this run.")] = None,
+) -> wire.Runs:
+    """List the runs of the benchmark, the newest first."""
+    _must_be_allowed(host)
+    if before is not None:
+        await host.runs.find(before, benchmark=benchmark.name, tenant=tenant)
+    return await host.runs.page(benchmark=benchmark.name, tenant=tenant, limit=limit, before=before)
+
+
+@get("/v1/runs/{run_id:str}", tags=["runs"], opt=documented(raises=[RunsNotAllowed, UnknownRun, StoreFailed]))
+async def run(
+    host: NamedDependency[Host],
+    benchmark: NamedDependency[HostedBenchmark],
+    tenant: NamedDependency[str],
+    run_id: FromPath[str],
+) -> wire.Run:
+    """Show a run: how far it has come, or what it came to."""
+    return host.runs.show(await _found(host, benchmark, tenant, run_id))
+
+
+@get(
+    "/v1/runs/{run_id:str}/events",
+    tags=["runs"],
+    opt=documented(
+        raises=[RunsNotAllowed, UnknownRun, StoreFailed], events={"progress": wire.RunProgress, "ended": wire.Run}
+    ),
+)
+async def run_events(
+    host: NamedDependency[Host],
+    benchmark: NamedDependency[HostedBenchmark],
+    tenant: NamedDependency[str],
+    run_id: FromPath[str],
+) -> Stream:
+    """Follow a run. Every event says all there is to say, so nobody needs those that they have missed."""
+    record = await _found(host, benchmark, tenant, run_id)
+    return Stream(_events(host, record), media_type=EVENTS, headers={"cache-control": "no-store"})
+
+
+@post(
+    "/v1/runs/{run_id:str}/cancel",
+    status_code=202,
+    tags=["runs"],
+    opt=documented(raises=[RunsNotAllowed, UnknownRun, Conflict, StoreFailed]),
+)
+async def cancel_run(
+    host: NamedDependency[Host],
+    benchmark: NamedDependency[HostedBenchmark],
+    tenant: NamedDependency[str],
+    run_id: FromPath[str],
+) -> wire.Run:
+    """Have a run begin nothing more; asked for again, have it drop what is under way. A run that has ended stays."""
+    return await host.runs.cancel(await _found(host, benchmark, tenant, run_id))
+
+
+def _must_be_allowed(host: Host) -> None:
+    if not host.settings.allow_runs:
+        raise RunsNotAllowed(
+            "This host carries out no runs for callers. Its operator can allow it: benchhost serve --allow-runs"
+        )
+
+
+async def _found(host: Host, benchmark: HostedBenchmark, tenant: str, run_id: str) -> RunRecord:
+    _must_be_allowed(host)
+    return await host.runs.find(run_id, benchmark=benchmark.name, tenant=tenant)
+
+
+async def _events(host: Host, record: RunRecord) -> AsyncIterator[bytes]:
+    """Say what happens to a run as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+    number = silent = 0
+    yield b"retry: 2000\n\n"
+    async for shown in host.runs.watch(record):
+        if shown is None:
+            silent += 1
+            if silent % STILL_HERE == 0:
+                yield b": still here\n\n"
+            continue
+        number += 1
+        name = "ended" if isinstance(shown, wire.Run) else "progress"
+        yield f"event: {name}\nid: {number}\ndata: ".encode() + _encode(shown) + b"\n\n"
