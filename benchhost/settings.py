@@ -71,6 +71,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...] | None,
         Meta(description="Names of the benchmarks to serve, separated by commas; none serves all that are installed."),
     ] = None
+    allow_runs: Annotated[
+        bool, Meta(description="Let callers have models attempt benchmarks here, at this host's cost.")
+    ] = False
+    max_runs: Annotated[
+        int, Meta(description="Runs that callers have started, under way at once in each worker.", ge=1)
+    ] = 4
+    resume_runs: Annotated[
+        bool, Meta(description="Carry on, at the start, the runs that the end of the host has interrupted.")
+    ] = False
     drain_timeout: Annotated[
         float, Meta(description="Seconds that requests in flight may take at a reload or stop.", ge=0)
     ] = 300.0
@@ -177,6 +186,9 @@ def _from_file(path: Path | None) -> Iterator[_Given]:
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
     if environ.get(VALS_API_KEY_VARIABLE):
         yield _Given(("api_key",), environ[VALS_API_KEY_VARIABLE], f"variable {VALS_API_KEY_VARIABLE}", text=True)
+    for variable in (VALS_API_KEY_VARIABLE, f"{PREFIX}API_KEY"):
+        if environ.get(variable) == "":  # as a deployment whose secret is missing sets it
+            raise SettingsError(f"api_key: expected a value in the variable {variable}; unset it if all are to be let in")
     for variable, value in sorted(environ.items()):
         if variable.startswith(PREFIX) and variable not in _NO_SETTINGS and value:
             path = tuple(variable.removeprefix(PREFIX).lower().split("__"))
