@@ -6,6 +6,7 @@ the host does it in a process beside its own (:mod:`benchhost.evaluation.zygote`
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import math
@@ -21,13 +22,13 @@ import msgspec
 from benchhost.contract import Benchmark
 from benchhost.discovery import Entry
 from benchhost.errors import BenchhostError, PluginFault
-from benchhost.tasks import Catalogue, Dataset, catalogue, index
+from benchhost.tasks import Catalogue, Dataset, catalogue, index, keyed_digest
 
 REASONS: dict[str, str] = {
     "invalid-name": "its name is not one to four dozen letters, digits, '-', '_' or '.'",
     "duplicate-name": "two installed plugins have this name",
     "import-failed": "its module or object could not be imported",
-    "not-a-benchmark": "its object is not a concrete subclass of benchhost.Benchmark",
+    "not-a-benchmark": "its object is not a subclass of benchhost.Benchmark that can judge anything",
     "not-a-runner": "its object is not a concrete subclass of benchhost.Runner",
     "wrong-settings": "its settings are missing or wrong",
     "wrong-attribute": "its version, evaluation_timeout or listed is not what the contract asks for",
@@ -113,7 +114,7 @@ def describe(loaded: LoadedBenchmark) -> Description:
         version=cls.version,
         evaluation_timeout=float(cls.evaluation_timeout),
         listed=cls.listed,
-        hooks=frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Benchmark, hook)),
+        hooks=_written(cls),
         catalogues={name: catalogue(dataset) for name, dataset in loaded.datasets.items()},
     )
 
@@ -131,13 +132,20 @@ def _class_of(entry: Entry) -> type[Benchmark[Any]]:
     if inspect.isabstract(target):
         missing = ", ".join(sorted(target.__abstractmethods__))
         raise PluginFault("not-a-benchmark", f"{entry.object} is abstract: it does not define {missing}")
+    if not ({"evaluate_response", "retrieve_task"} & _written(target)):
+        names = [(name, difflib.get_close_matches(name, HOOKS, 1)) for name in vars(target)]
+        meant = "".join(f"; {name} may be meant to be {hook[0]}" for name, hook in names if hook and name not in HOOKS)
+        neither = f"{entry.object} defines neither evaluate_response nor retrieve_task{meant}"
+        raise PluginFault("not-a-benchmark", neither)
     return target
 
 
 async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any], key: bytes = b"") -> LoadedBenchmark:
     _check_attributes(cls)
     try:
-        benchmark = cls(msgspec.convert(dict(settings), cls.Settings, strict=False, dec_hook=_of_text))
+        given = msgspec.convert(dict(settings), cls.Settings, strict=False, dec_hook=_of_text)
+        digest = keyed_digest(given, key)
+        benchmark = cls(given)
     except msgspec.ValidationError as error:
         raise PluginFault("wrong-settings", _about_settings(name, cls, error)) from error
     except BaseException as error:  # its __init__ may do anything, exit included
@@ -151,7 +159,7 @@ async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any
         names: list[Any] = list(found)
         if unusable := [name for name in names if not (isinstance(name, str) and name and name.isprintable())]:
             raise PluginFault("datasets-failed", f"load_datasets names a dataset {unusable[0]!r}; expected a text")
-        datasets = {name: index(name, tasks, key) for name, tasks in found.items()}
+        datasets = {name: index(name, tasks, key, digest) for name, tasks in found.items()}
     except PluginFault:
         raise
     except BenchhostError as error:
@@ -181,6 +189,11 @@ def _of_text(wanted: type, value: Any) -> Any:
     if issubclass(wanted, Path) and isinstance(value, str):
         return wanted(value).expanduser()
     raise ValueError(f"Expected `{wanted.__name__}`, got `{type(value).__name__}`")
+
+
+def _written(cls: type[Benchmark[Any]]) -> frozenset[str]:
+    """Name the hooks that the author did not leave out."""
+    return frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Benchmark, hook))
 
 
 def _about_settings(name: str, cls: type[Benchmark[Any]], error: Exception) -> str:

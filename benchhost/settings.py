@@ -188,7 +188,8 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
         yield _Given(("api_key",), environ[VALS_API_KEY_VARIABLE], f"variable {VALS_API_KEY_VARIABLE}", text=True)
     for variable in (VALS_API_KEY_VARIABLE, f"{PREFIX}API_KEY"):
         if environ.get(variable) == "":  # as a deployment whose secret is missing sets it
-            raise SettingsError(f"api_key: expected a value in the variable {variable}; unset it if all are to be let in")
+            wanted = "expected a value, or no variable at all if everybody is to be let in, got an empty one"
+            raise SettingsError(f"api_key: {wanted} (variable {variable})")
     for variable, value in sorted(environ.items()):
         if variable.startswith(PREFIX) and variable not in _NO_SETTINGS and value:
             path = tuple(variable.removeprefix(PREFIX).lower().split("__"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from benchhost import Benchmark, Public, Result, Task
 from benchhost.discovery import Entry, entries
 from benchhost.errors import PluginFault
-from benchhost.registry import REASONS, describe, of, sort_out
+from benchhost.registry import REASONS, describe, load, of, sort_out
 from benchhost.testing import install_plugin
 
 pytestmark = pytest.mark.anyio
@@ -103,3 +105,39 @@ def test_discovery_warns_of_a_damaged_distribution_and_goes_on(tmp_path, monkeyp
         found = entries()
     assert "whole" in {entry.name for entry in found}
     assert len(found) == len(set(found))
+
+
+async def test_a_benchmark_that_can_judge_nothing_is_a_fault_that_names_what_may_be_meant(tmp_path, monkeypatch):
+    source = "from benchhost import Benchmark\nclass Plugin(Benchmark):\n    load_datasets = evaluate_respons = None\n"
+    (tmp_path / "misspelt_hook.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginFault, match="evaluate_respons may be meant to be evaluate_response") as fault:
+        await load(Entry("misspelt", "misspelt_hook:Plugin", "d", "1"), {})
+    assert fault.value.reason == "not-a-benchmark"
+
+
+async def test_what_the_operator_has_set_is_part_of_the_fingerprint_and_paths_are_not(tmp_path, monkeypatch):
+    source = """
+        from pathlib import Path
+        import msgspec
+        from benchhost import Benchmark, Result, Task
+
+        class Plugin(Benchmark):
+            class Settings(msgspec.Struct):
+                tolerance: float = 0
+                data: Path = Path(".")
+
+            def load_datasets(self):
+                return {"default": [Task(id="1", question="?")]}
+
+            def evaluate_response(self, task, response):
+                return Result(score=self.settings.tolerance)
+    """
+    (tmp_path / "tolerant.py").write_text(textwrap.dedent(source))
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = Entry("tolerant", "tolerant:Plugin", "d", "1")
+    plain, moved, set_ = [
+        (await load(entry, settings)).datasets["default"].fingerprint
+        for settings in ({}, {"data": "elsewhere"}, {"tolerance": 1})
+    ]
+    assert plain == moved != set_

@@ -91,8 +91,14 @@ def _toml(values):
 
 def test_an_empty_variable_and_a_flag_that_was_not_given_set_nothing():
     write('port = 5\nonly = ["a"]')
-    settings = load(None, {"BENCHHOST_PORT": "", "BENCHMARK_API_KEY": ""}, {"port": None, "only": ()})
-    assert (settings.port, settings.only, settings.api_key) == (5, ("a",), None)
+    settings = load(None, {"BENCHHOST_PORT": "", "BENCHHOST_ONLY": ""}, {"port": None, "only": ()})
+    assert (settings.port, settings.only) == (5, ("a",))
+
+
+@pytest.mark.parametrize("variable", ["BENCHHOST_API_KEY", "BENCHMARK_API_KEY"])
+def test_an_empty_key_lets_nobody_in_by_mistake(variable):
+    with pytest.raises(SettingsError, match=rf"expected a value, or no variable at all .* \(variable {variable}\)"):
+        load(None, {variable: ""}, {})
 
 
 def test_none_takes_a_limit_away():

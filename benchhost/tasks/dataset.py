@@ -59,8 +59,10 @@ class Catalogue(msgspec.Struct, frozen=True, dict=True):
         return {task_id: position for position, task_id in enumerate(self.ids)}
 
 
-def index(name: str, tasks: Iterable[TaskT], key: bytes = b"") -> Dataset[TaskT]:
-    """Go through the tasks of a dataset once, check each, and keep them by id; ``key`` is that of the digests.
+def index(name: str, tasks: Iterable[TaskT], key: bytes = b"", settings: str = "") -> Dataset[TaskT]:
+    """Go through the tasks of a dataset once, check each, and keep them by id.
+
+    ``key`` is that of the digests, ``settings`` the digest of the benchmark's settings.
 
     Raises :class:`~benchhost.errors.PluginFault` with the reason ``invalid-task``, ``duplicate-task-id``
     or ``unserialisable-task``, and whatever the iterable raises. No message quotes more of a task than
@@ -82,7 +84,7 @@ def index(name: str, tasks: Iterable[TaskT], key: bytes = b"") -> Dataset[TaskT]
         except Exception as error:  # a value may be of any type, and its encoding run any code of the author's
             raise _unusable(name, task, error) from None  # since what msgspec said may quote the value
         by_id[task.id] = task
-    return Dataset(name, by_id, projections, digests, dataset_fingerprint(zip(by_id, digests, strict=True)))
+    return Dataset(name, by_id, projections, digests, dataset_fingerprint(zip(by_id, digests, strict=True), settings))
 
 
 def catalogue(dataset: Dataset[Any]) -> Catalogue:
