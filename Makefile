@@ -42,7 +42,7 @@ format: $(READY) ## Bring the code into its form, and mend what can be mended
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format .
 
-demo: $(READY) ## Start a host, grade something real over HTTP, and leave it running to look at (PORT=8765)
+demo: $(READY) ## Start a host, grade over HTTP, run a model, and leave the host running to look at (PORT=8765)
 	@$(BIN)/python docs/demo.py start --port $(PORT)
 
 demo-stop: $(READY) ## Stop the host of the demo

@@ -22,6 +22,8 @@ PACKAGE = ROOT / "benchhost"
 HIDDEN_ON_PURPOSE = {
     # (module, what it imports inside a function): why
     ("benchhost.cli.*", "benchhost.*"): "start-up: `benchhost --help` loads no part of the host",
+    ("benchhost.cli.parquet", "pyarrow"): "optional: benchhost[parquet] brings it",
+    ("benchhost.cli.parquet", "pyarrow.parquet"): "comes with pyarrow",
     ("benchhost.client.*", "aiohttp"): "start-up: only an open client needs it, and it takes 0.2 s",
     ("benchhost.client.*", "yarl"): "comes with aiohttp",
     ("benchhost.evaluation.zygote", "benchhost.evaluation.grader"): "start-up: only a zygote itself needs a grader",

@@ -6,10 +6,10 @@ import asyncio
 import signal
 
 import click
-import msgspec
 
 from benchhost.cli.display import tell, watch
 from benchhost.cli.opening import opened_store
+from benchhost.cli.run_options import print_json
 from benchhost.cli.session import Session
 from benchhost.runner.exits import ExitCode
 from benchhost.runner.run import Outcome, stored_config
@@ -35,7 +35,7 @@ def carry_out(session: Session, *, as_json: bool, state: str) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(outcome)).decode())
+        print_json(outcome)
     else:
         from benchhost.cli.report import show_summary
 

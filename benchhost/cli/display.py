@@ -45,7 +45,9 @@ def line_of(snapshot: Snapshot) -> str:
         parts[0] += f" ({snapshot.earlier:,} earlier)"
     parts.append(f"{snapshot.generated:,} generated, {snapshot.evaluated:,} evaluated")
     parts.append(f"score {words.score(snapshot.score, snapshot.interval)}")
-    parts.append(f"{snapshot.usage.input_tokens + snapshot.usage.output_tokens:,} tokens, {cost_of(snapshot)}")
+    parts.append(
+        f"{snapshot.usage.input_tokens + snapshot.usage.output_tokens:,} tokens, {words.cost_so_far(snapshot)}"
+    )
     if snapshot.errors:
         parts.append(
             "errors: " + ", ".join(f"{error.kind or error.status} {error.count:,}" for error in snapshot.errors)
@@ -53,14 +55,6 @@ def line_of(snapshot: Snapshot) -> str:
     if snapshot.calls is not None and snapshot.calls_limit is not None:
         parts.append(f"{snapshot.calls} of {snapshot.calls_limit} calls at once")
     return " · ".join(parts)
-
-
-def cost_of(snapshot: Snapshot) -> str:
-    """Say what a run has cost so far, the judge apart."""
-    text = words.dollars(snapshot.cost)
-    if snapshot.unpriced:
-        text += f" and {snapshot.unpriced:,} calls without a price"
-    return f"{text}, judge {words.dollars(snapshot.judge_cost)}" if snapshot.judge_cost else text
 
 
 def tell(text: str) -> None:

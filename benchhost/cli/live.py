@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from benchhost.cli import words
-from benchhost.cli.display import cost_of
 from benchhost.runner.progress import Progress, Snapshot
 
 MOST_ERRORS = 5
@@ -37,7 +36,7 @@ def picture(snapshot: Snapshot) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_row("score", words.score(snapshot.score, snapshot.interval))
     facts.add_row("tokens", words.tokens(snapshot.usage))
-    facts.add_row("cost", cost_of(snapshot))
+    facts.add_row("cost", words.cost_so_far(snapshot))
     if snapshot.calls is not None and snapshot.calls_limit is not None:
         waiting = f", {snapshot.calls_waiting:,} waiting" if snapshot.calls_waiting else ""
         facts.add_row("calls", f"{snapshot.calls:,} of {snapshot.calls_limit:,} at once{waiting}")

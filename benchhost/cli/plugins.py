@@ -10,11 +10,12 @@ import click
 import msgspec
 
 from benchhost.cli.options import read, settings_options
+from benchhost.cli.run_options import as_json, print_json
 from benchhost.errors import PluginFault
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else.")
+@as_json
 @settings_options("only", "load_timeout", "strict")
 def plugins(config: Path | None, as_json: bool, **flags: Any) -> None:
     """List the installed plugins and what is wrong with them.
@@ -44,7 +45,7 @@ async def _list(settings: Any, as_json: bool) -> None:
         documents = [
             msgspec.to_builtins(plugin) | {"cause": causes.get((plugin.name, plugin.object))} for plugin in told
         ]
-        click.echo(msgspec.json.format(msgspec.json.encode({"plugins": documents})).decode())
+        print_json({"plugins": documents})
     elif not told:
         click.echo("No benchmark plugin is installed. Try: pip install benchhost-arithmetic")
     else:

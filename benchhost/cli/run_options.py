@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from benchhost.settings import TOKEN_VARIABLE
 
@@ -153,3 +154,8 @@ def given(flags: dict[str, Any]) -> dict[str, Any]:
         for name, value in flags.items()
         if value is not None and value != ()
     }
+
+
+def print_json(document: object) -> None:
+    """Print a document as JSON that a person can read too."""
+    click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from benchhost.cli.options import given_state, read, settings_options
 from benchhost.cli.run_options import as_json, given, params_option, remote_options, session_options, together
@@ -88,8 +89,6 @@ def _session(
     evaluate: bool = True,
     retry: Collection[str] = (),
 ) -> None:
-    import msgspec
-
     from benchhost.cli.carrying_out import carry_out
     from benchhost.cli.ordering import options_of, ordered
     from benchhost.cli.session import Session

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from benchhost.cli.options import read, settings_options
-from benchhost.cli.run_options import as_json
+from benchhost.cli.run_options import as_json, print_json
 
 
 @click.command()
@@ -27,9 +27,7 @@ def compare(first: str, second: str, as_json: bool, config: Path | None, **flags
 
     found = asyncio.run(compared(read(config, flags), first, second))
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        print_json(found)
         return
     from benchhost.cli.report import show_comparison
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from benchhost.cli.options import read, settings_options
-from benchhost.cli.run_options import FILE, as_json, remote_options
+from benchhost.cli.run_options import FILE, as_json, print_json, remote_options
 
 
 @click.command()
@@ -36,7 +36,7 @@ def export(run_id: str, layout: str, to: Path | None, as_json: bool, config: Pat
 
     path, attempts = asyncio.run(exported(read(config, flags), run_id, layout, to))
     if as_json:
-        _print({"run": run_id, "layout": layout, "path": str(path), "attempts": attempts})
+        print_json({"run": run_id, "layout": layout, "path": str(path), "attempts": attempts})
     else:
         click.echo(f"{attempts:,} attempts are in {path}")
 
@@ -63,7 +63,7 @@ def import_(folder: Path, as_json: bool, config: Path | None, **flags: Any) -> N
     settings = read(config, {name: flags.pop(name) for name in ("state", "load_timeout", "graders")})
     found = asyncio.run(imported(settings, folder, **flags))
     if as_json:
-        _print(found)
+        print_json(found)
         return
     click.echo(f"{found.attempts:,} attempts are in the run {found.run}")
     for file, why in found.quarantined.items():
@@ -88,12 +88,6 @@ def rm(run_ids: tuple[str, ...], yes: bool, as_json: bool, config: Path | None, 
         click.confirm(f"Delete {', '.join(run_ids)} for good?", abort=True, err=True)
     asyncio.run(removed(read(config, flags), run_ids))
     if as_json:
-        _print({"removed": run_ids})
+        print_json({"removed": run_ids})
     else:
         click.echo(f"Deleted: {', '.join(run_ids)}")
-
-
-def _print(document: object) -> None:
-    import msgspec
-
-    click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from benchhost.cli.options import read, settings_options
-from benchhost.cli.run_options import as_json
+from benchhost.cli.run_options import as_json, print_json
 
 
 @click.command("list")
@@ -23,7 +24,7 @@ def list_(benchmark: str | None, limit: int, as_json: bool, config: Path | None,
 
     runs = asyncio.run(told_runs(read(config, flags), benchmark, limit))
     if as_json:
-        _print({"runs": runs})
+        print_json({"runs": runs})
         return
     from benchhost.cli import words
     from benchhost.cli.report import moment, show_runs
@@ -56,7 +57,7 @@ def show(run_id: str, as_json: bool, config: Path | None, **flags: Any) -> None:
 
     found = asyncio.run(found_run(read(config, flags), run_id))
     if as_json:
-        _print({"run": found.told, "config": found.config, "events": found.events, "summary": found.summary})
+        print_json({"run": found.told, "config": found.config, "events": found.events, "summary": found.summary})
         return
     from benchhost.cli.report import show_summary
 
@@ -73,10 +74,8 @@ def errors(run_id: str, as_json: bool, config: Path | None, **flags: Any) -> Non
 
     found, tasks = asyncio.run(failed_tasks(read(config, flags), run_id))
     if as_json:
-        import msgspec
-
         told = [msgspec.to_builtins(error) | {"tasks": tasks[error.status, error.kind]} for error in found]
-        _print({"run": run_id, "errors": told})
+        print_json({"run": run_id, "errors": told})
         return
     from benchhost.cli.report import show_errors
 
@@ -84,9 +83,3 @@ def errors(run_id: str, as_json: bool, config: Path | None, **flags: Any) -> Non
         show_errors(found, tasks)
     else:
         click.echo(f"The run {run_id} has no errors.")
-
-
-def _print(document: object) -> None:
-    import msgspec
-
-    click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())

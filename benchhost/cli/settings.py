@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
 
 from benchhost.cli.options import read, settings_options
+from benchhost.cli.run_options import as_json, print_json
 from benchhost.settings import describe
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else.")
+@as_json
 @settings_options("state")
 def settings(config: Path | None, as_json: bool, **flags: str | None) -> None:
     """Show every setting, its value and where it can be set. Secrets are not shown."""
@@ -30,7 +30,7 @@ def settings(config: Path | None, as_json: bool, **flags: str | None) -> None:
             }
         )
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode({"settings": rows})).decode())
+        print_json({"settings": rows})
         return
     for row in rows:
         click.echo(f"{row['name']} = {row['value']}\n    {row['help']}  [{row['variable']}; {row['expected']}]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchhost.contract import Usage
 from benchhost.models import Spend
+from benchhost.runner.progress import Snapshot
 from benchhost.scoring import Interval
 
 
@@ -36,6 +37,14 @@ def cost(spend: Spend) -> str:
         return dollars(spend.cost)
     unknown = f"unknown for {spend.unpriced:,} calls"
     return f"{dollars(spend.cost)} and {unknown}" if spend.cost else unknown
+
+
+def cost_so_far(snapshot: Snapshot) -> str:
+    """Say what a run has cost so far, the judge apart."""
+    text = dollars(snapshot.cost)
+    if snapshot.unpriced:
+        text += f" and {snapshot.unpriced:,} calls without a price"
+    return f"{text}, judge {dollars(snapshot.judge_cost)}" if snapshot.judge_cost else text
 
 
 def dollars(amount: float) -> str:

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from benchhost.testing import serving
+from benchhost.testing import install_plugin, serving
 
 TOKEN = "open-sesame-0123456789"
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
+    plugins = tmp_path_factory.mktemp("plugins")
+    install_plugin(
+        plugins,
+        "unlisted",
+        """
+        from benchhost import Benchmark, Result, Task
+
+        class Plugin(Benchmark[Task]):
+            listed = False
+
+            def load_datasets(self):
+                return {"default": [Task(id="a", question="?")]}
+
+            def evaluate_response(self, task, response):
+                return Result(score=1.0)
+        """,
+    )
     state = tmp_path_factory.mktemp("host")
-    with serving(state, "--only", "arithmetic", environ={"BENCHHOST_API_KEY": TOKEN}) as server:
+    flags = ("--only", "arithmetic,unlisted")
+    with serving(state, *flags, plugins=[plugins], environ={"BENCHHOST_API_KEY": TOKEN}) as server:
         yield server
 
 
@@ -56,3 +74,16 @@ def test_a_benchmark_that_the_host_does_not_have_is_told_with_those_that_it_has(
     said = benchhost("run", "gsm8k", "--host", host.url, "--token", TOKEN, "--model", "scripted/echo")
     assert said.code == 1
     assert "arithmetic" in said.err
+
+
+def test_a_benchmark_that_does_not_list_its_tasks_is_told_and_judges_tasks_that_are_brought(
+    benchhost, host, tmp_path
+) -> None:
+    call = ("run", "unlisted", "--host", host.url, "--token", TOKEN, "--model", "scripted/echo")
+    said = benchhost(*call)
+    assert (said.code, said.out) == (1, "")
+    assert "list" in said.err
+    assert "Traceback" not in said.err
+    (tmp_path / "tasks.jsonl").write_text('{"id": "a", "question": "my own"}\n')
+    brought = benchhost(*call, "--dataset-file", "tasks.jsonl", "--json")
+    assert (brought.code, brought.json["summary"]["score"]) == (0, 1.0), brought.err
