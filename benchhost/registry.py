@@ -121,12 +121,20 @@ def describe(loaded: LoadedBenchmark) -> Description:
 
 def _class_of(entry: Entry) -> type[Benchmark[Any]]:
     module_name, _, attribute = entry.object.partition(":")
+    lacking = ""
     try:
         target: Any = importlib.import_module(module_name)
         for part in attribute.split(".") if attribute else ():
+            if not hasattr(target, part):
+                near = difflib.get_close_matches(part, dir(target), n=1)
+                holder = getattr(target, "__name__", module_name)
+                lacking = f"{holder} has no {part}" + (f"; did you mean {near[0]}?" if near else "")
+                break
             target = getattr(target, part)
     except BaseException as error:  # a module may do anything while it is imported, exit included
         raise PluginFault("import-failed", _told(error)) from error
+    if lacking:
+        raise PluginFault("import-failed", f"the entry point names {entry.object}, and {lacking}")
     if not (isinstance(target, type) and issubclass(target, Benchmark)):
         raise PluginFault("not-a-benchmark", f"{entry.object} is {target!r}, not a subclass of benchhost.Benchmark")
     if inspect.isabstract(target):
@@ -196,13 +204,44 @@ def _written(cls: type[Benchmark[Any]]) -> frozenset[str]:
     return frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Benchmark, hook))
 
 
+_PLACE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`\Z")
+_FIELD = re.compile(r"Object (?P<how>missing required|contains unknown) field `(?P<field>[^`]*)`")
+_KINDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text", "null": "none"}
+_KINDS |= {"array": "a list", "object": "a table"}
+
+
 def _about_settings(name: str, cls: type[Benchmark[Any]], error: Exception) -> str:
-    variable = f"BENCHHOST_BENCHMARKS__{name.upper().replace('-', '_')}__"
-    wanted = ", ".join(field.name for field in msgspec.structs.fields(cls.Settings)) or "none"
+    """Say which setting of a benchmark is wrong, what was expected, and how it is set."""
+    wanted = [field.encode_name for field in msgspec.structs.fields(cls.Settings)]
+    place = _PLACE.search(str(error))
+    said, path = (str(error)[: place.start()], place["path"]) if place else (str(error), "")
+    if found := _FIELD.match(said):
+        path = f"{path}.{found['field']}" if path else found["field"]
+    if not path:
+        problem = f"the settings of the benchmark {name} are wrong: {said}"
+    elif found and found["how"] == "contains unknown":
+        near = difflib.get_close_matches(path, wanted, n=1)
+        problem = f"the benchmark {name} has no setting {path}" + (f"; did you mean {near[0]}?" if near else "")
+        path = ""
+    elif found:
+        problem = f"the setting {path} of the benchmark {name} is missing"
+    else:
+        problem = f"the setting {path} of the benchmark {name} is wrong: {_in_words(said)}"
+    table = f"[benchmarks.{name}]" if "." not in name else f'[benchmarks."{name}"]'
+    variable = f"BENCHHOST_BENCHMARKS__{re.sub('[^A-Z0-9]', '_', name.upper())}__"
+    variable += path.partition("[")[0].upper().replace(".", "__") or "<SETTING>"
     return (
-        f"{error}. Its settings are: {wanted}. Set them in the table [benchmarks.{name}] of benchhost.toml, "
-        f"or in variables that begin with {variable}"
+        f"{problem.removesuffix('.')}{'' if problem.endswith('?') else '.'} Its settings are: "
+        f"{', '.join(wanted) or 'none'}. They are set in the table {table} of benchhost.toml, "
+        f"or in variables such as {variable}; then restart the host"
     )
+
+
+def _in_words(said: str) -> str:
+    """Say in plain words what msgspec says of types: "Expected `bool`, got `str`"."""
+    kinds = re.compile(r"`([^`]*)`")
+    said = kinds.sub(lambda kind: " or ".join(_KINDS.get(each, each) for each in kind[1].split(" | ")), said)
+    return said[:1].lower() + said[1:]
 
 
 def _told(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Annotated
 
 import msgspec
 import pytest
@@ -71,6 +72,44 @@ async def test_a_wrong_class_is_refused_with_what_is_wrong():
     with pytest.raises(PluginFault, match="version is ''") as fault:
         await of(unnamed=Unnamed)
     assert fault.value.reason == "wrong-attribute"
+
+
+class Choices(msgspec.Struct, forbid_unknown_fields=True):
+    case_matters: bool = False
+    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    levels: list[int] = []
+
+
+class Choosy(Sums):
+    Settings = Choices
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        (
+            {"case_matters": "maybe"},
+            "the setting case_matters of the benchmark m.x is wrong: expected true or false, got",
+        ),
+        ({"limit": "0"}, "the setting limit of the benchmark m.x is wrong: expected a whole number >= 1"),
+        (
+            {"levels": ["easy"]},
+            "the setting levels[0] of the benchmark m.x is wrong: expected a whole number, got text",
+        ),
+        ({"case_maters": "true"}, "the benchmark m.x has no setting case_maters; did you mean case_matters?"),
+        ({"xyzzy": "true"}, "the benchmark m.x has no setting xyzzy. Its settings are: case_matters, limit, levels."),
+    ],
+)
+async def test_a_wrong_setting_of_a_benchmark_is_named_with_how_to_set_it(values, expected):
+    with pytest.raises(PluginFault) as fault:
+        await load(Entry("m.x", f"{__name__}:Choosy", "d", "1"), values)
+    said = str(fault.value)
+    assert fault.value.reason == "wrong-settings"
+    assert said.startswith(expected)
+    assert '[benchmarks."m.x"] of benchhost.toml' in said
+    assert "BENCHHOST_BENCHMARKS__M_X__" in said
+    assert said.endswith("then restart the host")
+    assert "$" not in said
 
 
 ODD = ["a", "b", "a.b", "-", "", "a b", "x" * 48, "x" * 49, "ä", "a\n"]

@@ -38,7 +38,7 @@ FAULTS = {
     "ends": ("load-died", "ended while it was loading", "os._exit(0)"),
     "crashes": ("load-died", "ended while it was loading", "import ctypes; ctypes.string_at(0)"),
     "syntax": ("import-failed", "SyntaxError", "def ("),
-    "missing": ("import-failed", "AttributeError", "Plugin_ = Good"),
+    "missing": ("import-failed", "plugin_missing has no Plugin; did you mean Plugin_?", "Plugin_ = Good"),
     "function": ("not-a-benchmark", "not a subclass", "def Plugin(): pass"),
     "instance": ("not-a-benchmark", "not a subclass", "Plugin = Good()"),
     "stranger": ("not-a-benchmark", "not a subclass", "class Plugin: pass"),
@@ -54,7 +54,7 @@ FAULTS = {
     "listed": ("wrong-attribute", "listed", "class Plugin(Good): listed = 'no'"),
     "needs": (
         "wrong-settings",
-        "Its settings are: folder",
+        "the setting folder of the benchmark needs is missing. Its settings are: folder.",
         "class S(msgspec.Struct):\n    folder: str\nclass Plugin(Good): Settings = S",
     ),
     "makes": (
