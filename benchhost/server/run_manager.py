@@ -107,7 +107,8 @@ class RunManager:
                 if request is None or is_locked(self._state, record.id):
                     continue
                 if resume and not await self._cancels(record.id):
-                    self._begin(self._resume(record, request))
+                    if (claimed := await self._claim(record)) is not None:
+                        self._begin(self._resume(claimed, request))
                 elif status == "running":
                     await self._mark(record, INTERRUPTED)
 
@@ -214,10 +215,20 @@ class RunManager:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _claim(self, record: RunRecord) -> RunRecord | None:
+        """Say that a run is about to be carried on, unless another worker has done so, or carries it out."""
+        claimed = msgspec.structs.replace(record, status="running", reason="", summary=None, updated_at=time.time())
+        with contextlib.suppress(RunLocked), RunLock(self._state, record.id):
+            if await self._store.run(record.id) == record:
+                self._note(record.id).unlink(missing_ok=True)
+                await self._store.update_run(claimed)
+                return claimed
+        return None
+
     async def _resume(self, record: RunRecord, request: wire.RunRequest) -> None:
         await self._places.acquire()
         found = await self._store.run(record.id)
-        if found != record or self._closing.is_set():  # another worker was faster, or the host stops already
+        if found != record or self._closing.is_set():  # another worker has claimed it too, or the host stops already
             self._places.release()
             return
         _log.info("a run is carried on", run=record.id, benchmark=record.benchmark)
@@ -328,6 +339,7 @@ class RunManager:
             found = await self._store.run(record.id)
             if found is None or found.status not in ("running", "incomplete"):
                 return
+            self._note(record.id).unlink(missing_ok=True)
             summary = _encode(await summarise_run(self._store, found))
             now = time.time()
             await self._store.update_run(

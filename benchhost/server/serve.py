@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import math
 import os
 import signal
 import socket
@@ -22,14 +23,18 @@ from benchhost.errors import UsageError
 from benchhost.evaluation.lifeline import end_with_parent
 from benchhost.evaluation.roster import Roster
 from benchhost.server.app import App
-from benchhost.server.host import PID_FILE, Host, hosting
+from benchhost.server.host import DATABASE, PID_FILE, Host, hosting
 from benchhost.settings import Settings
+from benchhost.store import open_store
 
 _log = log.get_logger()
 
 LOCK_FILE = "lock"
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+ENDING = 15
+"""Seconds that a worker has, beyond the time to drain, to end its graders and close the store."""
 
 BACKLOG = 4096
 """Connections that may wait to be accepted."""
@@ -125,16 +130,21 @@ def serve(settings: Settings) -> None:
     """
     log.configure(settings.log_level, settings.log_format)
     log.register_secret(settings.api_key)
-    settings.state.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the state folder {settings.state} cannot be made: {error.strerror}") from error
     port = _port(settings.host, settings.port)
     lock = _lock(settings.state)
-    asyncio.run(_look_at_plugins(settings))
+    asyncio.run(_look_at_what_is_needed(settings))
     if settings.api_key is None:
         _log.warning(
             "no API key is set: everybody who can reach this server may submit to every benchmark and read "
             "every public part of its tasks; benchmarks with a check_auth of their own decide for themselves",
             setting="api_key",
         )
+        if settings.allow_runs:
+            _log.warning("and everybody may have models attempt benchmarks at your cost", setting="allow_runs")
     server = Server(
         "benchhost",
         address=settings.host,
@@ -148,7 +158,7 @@ def serve(settings: Settings) -> None:
         log_level=LogLevels(settings.log_level),
         log_dictconfig=log.GRANIAN,
         respawn_failed_workers=True,
-        workers_kill_timeout=max(1, round(settings.drain_timeout)),
+        workers_kill_timeout=math.ceil(settings.drain_timeout) + ENDING,
         pid_file=settings.state / PID_FILE,
     )
     me = os.getpid()
@@ -226,8 +236,14 @@ def _lock(state: Path) -> int:
     return file
 
 
-async def _look_at_plugins(settings: Settings) -> None:
-    """Make sure that those to be served are installed and, when the settings are strict, that none is faulty."""
+async def _look_at_what_is_needed(settings: Settings) -> None:
+    """Make sure, before any worker starts, of what would otherwise fail in each of them.
+
+    The store must open; the plugins to be served must be installed and, when the settings are strict,
+    none may be faulty.
+    """
+    async with open_store(settings.state / DATABASE):
+        _log.debug("the store is usable")
     if settings.only is None and not settings.strict:
         return
     roster = Roster(hosting(settings))

@@ -114,6 +114,9 @@ async def test_runs_are_listed_newest_first_by_tenant_and_benchmark_and_page_by_
     assert [run.id for run in await store.runs(limit=2)] == ["r5", "r4"]
     assert [run.id for run in await store.runs(limit=2, before="r4")] == ["r3", "r2"]
     assert await store.runs(before="unknown") == []
+    await store.update_run(run_of("r2", status="complete", benchmark="x"))
+    assert [run.id for run in await store.runs(status="complete")] == ["r2"]
+    assert [run.id for run in await store.runs(status="running", benchmark="x")] == ["r1", "r0"]
 
 
 async def test_a_run_that_is_deleted_takes_its_attempts_and_events_along_and_no_others(begun):
