@@ -11,7 +11,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -24,7 +24,7 @@ from benchhost.errors import SettingsError
 PREFIX = "BENCHHOST_"
 CONFIG_VARIABLE = "BENCHHOST_CONFIG"
 CONFIG_FILE = "benchhost.toml"
-TOKEN_VARIABLE = "BENCHHOST_TOKEN"
+TOKEN_VARIABLE = "BENCHHOST_TOKEN"  # noqa: S105 - the name of a variable
 """Where commands look for the token that a remote host wants. It is no setting of a host."""
 VALS_API_KEY_VARIABLE = "BENCHMARK_API_KEY"
 """Where services of the Vals contract look for their API key; ``BENCHHOST_API_KEY`` wins over it."""
@@ -100,6 +100,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 if _plain(other) == _plain(name):
                     found.update(table)
         return found
+
+    def unused(self, installed: Iterable[str]) -> list[str]:
+        """Name the tables that no benchmark of these names reads."""
+        read = {_plain(name) for name in installed}
+        return sorted(name for name in self.benchmarks if _plain(name) not in read)
 
     def __repr__(self) -> str:
         """Show what is set, without what is secret."""
@@ -218,10 +223,11 @@ def _converted(doc: SettingDoc, given: _Given) -> Any:
             value = None
     try:
         converted = msgspec.convert(value, _HINTS[doc.name], strict=not given.text, dec_hook=_path)
-        if isinstance(converted, float) and math.isnan(converted):  # which no bound excludes
+        if isinstance(converted, float) and not math.isfinite(converted):  # which no bound excludes
             raise msgspec.ValidationError
     except msgspec.ValidationError:
-        got = f"a value of the type {type(value).__name__}" if doc.secret else repr(given.value)
+        of_secret = f"a value of the type {type(value).__name__}" if value != "" else "empty text"
+        got = of_secret if doc.secret else repr(given.value)
         raise SettingsError(f"{doc.name}: expected {doc.expected}, got {got} ({given.origin})") from None
     return converted
 
@@ -267,7 +273,8 @@ def _plain(name: str) -> str:
 
 def _unknown(given: _Given) -> SettingsError:
     name = "__".join(given.path)
-    near = difflib.get_close_matches(name, _DOCS, n=1)
+    names = [*_DOCS, "benchmarks"]
+    near = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(given.path[0], names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(_DOCS)} and the tables of benchmarks"
     return SettingsError(f"no setting is called {name!r} ({given.origin}){hint}")
 

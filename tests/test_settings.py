@@ -125,7 +125,7 @@ def test_an_api_key_is_taken_as_it_is(key):
 
 def test_an_empty_api_key_in_the_file_is_refused():
     write('api_key = ""')
-    assert refusal().startswith("api_key: expected text that is not empty, or none, got a value of the type str")
+    assert refusal() == "api_key: expected text that is not empty, or none, got empty text (benchhost.toml, line 1)"
 
 
 def test_settings_do_not_show_secrets_when_they_are_printed():
@@ -199,6 +199,13 @@ def test_an_unknown_name_is_refused_with_the_nearest():
     assert "no setting is called 'xyzzy' (flag --xyzzy); there are host, port, " in refusal({}, {"xyzzy": 1})
 
 
+def test_a_misspelt_table_of_benchmarks_is_refused_with_the_right_name():
+    write("[benchmark.gsm8k]\ndata = 'SECRET'\n")
+    assert refusal() == "no setting is called 'benchmark' (benchhost.toml, line 1); did you mean 'benchmarks'?"
+    Path("benchhost.toml").unlink()
+    assert refusal({"BENCHHOST_BENCHMARK__GSM8K__DATA": "SECRET"}).endswith("did you mean 'benchmarks'?")
+
+
 def test_a_settings_file_that_was_named_must_be_there(tmp_path):
     expected = f"the settings file absent.toml does not exist; the working directory is {tmp_path}"
     assert refusal(config=Path("absent.toml")) == expected
@@ -224,6 +231,13 @@ def test_a_benchmark_has_its_table_from_the_file_and_the_environment():
     assert settings.plugin("gsm8k") == {"data": "b", "limit": 5}
     assert settings.plugin("other") == {"x": 1}
     assert settings.plugin("third") == {}
+
+
+def test_a_table_that_no_installed_benchmark_reads_is_named():
+    write('[benchmarks."MMLU-pro"]\ndata = "a"\n[benchmarks.element]\nx = 1\n')
+    settings = load(None, {"BENCHHOST_BENCHMARKS__GSM8K__DATA": "b"}, {})
+    assert settings.unused(["MMLU-pro", "GSM8K", "elements"]) == ["element"]
+    assert settings.unused([]) == ["MMLU-pro", "element", "gsm8k"]
 
 
 def test_a_flag_wins_in_the_table_of_a_benchmark():

@@ -28,6 +28,7 @@ def plugins(config: Path | None, as_json: bool, **flags: Any) -> None:
 
 async def _list(settings: Any, as_json: bool) -> None:
     from benchhost import log
+    from benchhost.discovery import entries
     from benchhost.evaluation.roster import Roster
     from benchhost.server.host import hosting
     from benchhost.server.plugins import state_of
@@ -52,11 +53,24 @@ async def _list(settings: Any, as_json: bool) -> None:
         for plugin in told:
             origin = f"{plugin.object}, from {plugin.distribution} {plugin.distribution_version}"
             if plugin.state == "serving":
-                tasks = ", ".join(f"{name}: {number} tasks" for name, number in (plugin.datasets or {}).items())
+                tasks = ", ".join(f"{name}: {_tasks(number)}" for name, number in (plugin.datasets or {}).items())
                 click.echo(f"{plugin.name}  version {plugin.version}  ({origin})\n  {tasks or 'no datasets'}")
             else:
                 click.secho(f"{plugin.name}  faulty: {plugin.reason}  ({origin})", fg="red")
                 cause = causes.get((plugin.name, plugin.object), "")
                 click.echo("\n".join(f"  {line}" for line in cause.splitlines()))
+    installed = sorted({entry.name for entry in entries()})
+    for unused in settings.unused(installed):
+        click.echo(
+            f"Warning: no installed plugin is called {unused}, so nothing reads the table [benchmarks.{unused}]; "
+            f"installed are: {', '.join(installed) or 'none'}",
+            err=True,
+        )
     if settings.strict and causes:
         raise PluginFault("faulty", f"{len(causes)} of {len(told)} plugins are faulty")
+
+
+def _tasks(number: int) -> str:
+    if number == 0:
+        return "0 tasks: is the file empty?"
+    return "1 task" if number == 1 else f"{number} tasks"

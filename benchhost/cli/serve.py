@@ -32,11 +32,12 @@ def reload(config: Path | None, **flags: Any) -> None:
     """Have a running server load the installed plugins anew.
 
     The server is found by its state folder. It goes on with what is under way, and serves the old
-    plugins until the new ones are loaded.
+    plugins until the new ones are loaded. A new one that is faulty takes the place of the old one, too:
+    look first, with `benchhost plugins --strict`. Settings are read at the start of a server alone.
     """
     settings = read(config, flags)
     from benchhost.server.serve import running_pid
 
     pid = running_pid(settings.state)
     os.kill(pid, signal.SIGHUP)
-    click.echo(f"The server with the process id {pid} reloads its plugins; its log says when it has.")
+    click.echo(f"The server with the process id {pid} reloads its plugins; its log and /v1/plugins tell the outcome.")

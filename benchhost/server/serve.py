@@ -19,6 +19,7 @@ from granian.server.mp import MPServer
 from litestar.types import Message, Receive, Scope, Send
 
 from benchhost import log
+from benchhost.discovery import entries
 from benchhost.errors import UsageError
 from benchhost.evaluation.lifeline import end_with_parent
 from benchhost.evaluation.roster import Roster
@@ -137,6 +138,14 @@ def serve(settings: Settings) -> None:
     port = _port(settings.host, settings.port)
     lock = _lock(settings.state)
     asyncio.run(_look_at_what_is_needed(settings))
+    if settings.benchmarks:
+        installed = sorted({entry.name for entry in entries()})
+        for name in settings.unused(installed):
+            _log.warning(
+                "nothing reads a table of settings, since no installed plugin has its name",
+                table=f"[benchmarks.{name}]",
+                installed=installed,
+            )
     if settings.api_key is None:
         _log.warning(
             "no API key is set: everybody who can reach this server may submit to every benchmark and read "
@@ -208,7 +217,10 @@ def running_pid(state: Path) -> int:
     else:
         pid = None  # the file was left behind by a server that was killed
     if pid is None:
-        raise UsageError(f"no server is running with the state folder {state} (looked at {path})")
+        raise UsageError(
+            f"no server is running with the state folder {state.absolute()} (looked at {path.absolute()}); "
+            "say this where it was started, or name its state folder with --state"
+        )
     return pid
 
 

@@ -182,4 +182,14 @@ def test_there_must_be_a_server_to_reload(tmp_path):
         [sys.executable, "-m", "benchhost", "reload", "--state", tmp_path], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "no server is running" in done.stderr
+    assert f"no server is running with the state folder {tmp_path}" in done.stderr
+    assert "or name its state folder with --state" in done.stderr
+
+
+def test_a_table_of_settings_that_no_plugin_reads_is_told_of_at_the_start(tmp_path):
+    environ = {"BENCHHOST_BENCHMARKS__ARITHMETICS__DATA": "SECRET"}
+    with serving(tmp_path / "state", "--only", "arithmetic", environ=environ) as server:
+        said = server.said()
+    assert '"table": "[benchmarks.arithmetics]"' in said
+    assert "arithmetic" in said.partition('"installed": ')[2]
+    assert "SECRET" not in said
