@@ -87,7 +87,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 state=self.settings.state,
                 options=self.options,
                 prices=load_prices(None if self.order.prices is None else Path(self.order.prices)),
-                limiter=limiter,
+                limiter=None if self.order.model.startswith("scripted/") else limiter,
                 label=self.label,
                 tenant="" if self.recorded is None else self.recorded.tenant,
                 order=msgspec.structs.replace(self.order, params=config.params) if self.trusted else None,

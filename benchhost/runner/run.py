@@ -22,6 +22,7 @@ from benchhost.runner.failures import describe
 from benchhost.runner.fuse import Fuse
 from benchhost.runner.judging import Judging
 from benchhost.runner.lock import RunLock
+from benchhost.runner.pace import Pace
 from benchhost.runner.plan import Owed, Plan, Work, work_left
 from benchhost.runner.progress import Progress
 from benchhost.runner.source import Source, Verdict
@@ -49,8 +50,9 @@ class Run:
 
     ``state`` is the folder that all processes share that use ``store``; the lock of the run is in it, and
     logs and tracebacks of its attempts unless ``logs`` names another folder. ``limiter`` is the model's,
-    to be shown with the progress. ``order`` is recorded with the session, for whoever carries the run on:
-    what it was asked for with, as far as that is no part of the configuration, and without secrets.
+    to be shown with the progress and kept pace with. ``order`` is recorded with the session, for whoever
+    carries the run on: what it was asked for with, as far as that is no part of the configuration, and
+    without secrets.
     Neither ``source`` nor ``model`` nor ``store`` is closed.
     """
 
@@ -77,6 +79,7 @@ class Run:
         self.config = config
         self.options = options or RunOptions()
         self.progress = Progress(run_id, limiter)
+        self._pace = Pace(self.progress, limiter)
         self._store = store
         self._source = source
         self._runner = runner
@@ -238,7 +241,7 @@ class Run:
 
     async def _take_turns(self, owed: Iterator[Owed], judging: Judging) -> None:
         """Make one attempt after the other, as long as there are any."""
-        while self.progress.stopping is None and (one := next(owed, None)) is not None:
+        while await self._goes_on() and (one := next(owed, None)) is not None:
             attempt = Attempt(self._workshop, one.task_id, one.epoch, one.number)
             if one.work is Work.GENERATE:
                 if not await self._generate(attempt):
@@ -254,6 +257,11 @@ class Run:
             else:
                 self.progress.evaluating += 1
                 await judging.submit(attempt)
+
+    async def _goes_on(self) -> bool:
+        """Wait until another attempt should begin; ``False`` if none should any more."""
+        await self._pace.wait()
+        return self.progress.stopping is None
 
     async def _generate(self, attempt: Attempt) -> bool:
         """Make an attempt and keep it; ``False`` if it was not one, since the run is stopping."""

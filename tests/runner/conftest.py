@@ -14,7 +14,7 @@ import pytest
 from benchhost import FinalScore, Result, Runner
 from benchhost.contract import Completion, EvaluationStatus, Usage
 from benchhost.errors import UnknownTask
-from benchhost.models import Price, PriceTable
+from benchhost.models import Limiter, Price, PriceTable
 from benchhost.runner.config import RunConfig, RunOptions
 from benchhost.runner.default import DefaultRunner
 from benchhost.runner.run import Outcome, Run
@@ -150,6 +150,7 @@ class Desk:
         options: Mapping[str, Any] | None = None,
         judge: Any = None,
         source: Any = None,
+        limiter: Limiter | None = None,
         **changes: Any,
     ) -> Run:
         return Run(
@@ -163,6 +164,7 @@ class Desk:
             state=self.state,
             options=RunOptions(**options or {}),
             prices=self.prices,
+            limiter=limiter,
         )
 
     async def run(self, model: Any = None, **how: Any) -> Outcome:
