@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import Literal, Protocol, TypeVar
 
 from benchhost import errors
-from benchhost.errors import GradingFailed, HookOverran, NotOffered, PluginFault, RequestError, Unavailable
+from benchhost.errors import GraderDied, GradingFailed, HookOverran, NotOffered, PluginFault, RequestError, Unavailable
 from benchhost.evaluation.frames import Answer, Refused
 from benchhost.evaluation.graders import Graders
 from benchhost.evaluation.process import Lost, Outcome, Tell, Zygote
@@ -22,6 +22,9 @@ LARGE = 256 * 1024
 Decoding many results holds the interpreter's lock of its process for as long as it takes, and
 evaluations are not to wait for it.
 """
+
+PAUSES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds after which a plugin is loaded again, when no process to load it in could be had."""
 
 SCORING = frozenset({"final_score", "score"})
 """The operations that are given results."""
@@ -278,11 +281,19 @@ class HostedBenchmark:
 
     async def _open(self) -> None:
         try:
-            self._description = await self._graders.open()
+            self._description = await self._first_grader()
         except Exception as error:  # nothing may leave those who ask for it waiting for ever
             reason = error.reason if isinstance(error, PluginFault) else "load-died"
             self.fault = Fault(self.entry, reason, str(error))
             self._on_fault(self.fault)
+
+    async def _first_grader(self) -> Description:
+        for pause in PAUSES:
+            try:
+                return await self._graders.open()
+            except GraderDied:  # a want of processes or of memory passes, and is no fault of the plugin
+                await asyncio.sleep(pause)
+        return await self._graders.open()
 
 
 def unavailable(fault: Fault) -> Unavailable:

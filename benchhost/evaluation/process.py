@@ -114,7 +114,10 @@ class Zygote:
             try:
                 with theirs:
                     socket.send_fds(self._socket, [request], [theirs.fileno()])
-                return msgspec.msgpack.decode(await self._reply(), type=int), ours
+                forked = msgspec.msgpack.decode(await self._reply(), type=int | str)
+                if isinstance(forked, str):
+                    raise GraderDied(f"no grader of {plugin.entry.name} could be started: {forked}")
+                return forked, ours
             except OSError as error:
                 ours.close()
                 raise GraderDied(f"the process that starts graders cannot be reached: {error}") from error

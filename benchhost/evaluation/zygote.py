@@ -31,7 +31,7 @@ MOST = 1 << 20
 
 
 class Spawn(msgspec.Struct, tag="spawn"):
-    """Fork a grader for a plugin. The answer is its process id.
+    """Fork a grader for a plugin. The answer is its process id, or a text that says why it could not be forked.
 
     ``settings`` are the operator's for this plugin, ``key`` the secret that digests are keyed with.
     """
@@ -105,7 +105,12 @@ def main(host: socket.socket) -> None:
                 if request.pid in children:
                     _kill_group(request.pid)
                 continue
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:  # no memory or no process is to be had: at the moment, perhaps
+                os.close(handles[0])
+                host.send(msgspec.msgpack.encode(str(error)))
+                continue
             if pid == 0:
                 try:
                     os.setpgid(0, 0)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from benchhost.errors import PluginFault, Unavailable, UnknownBenchmark, UsageError
+from benchhost.evaluation import hosted
 from benchhost.registry import REASONS
 from benchhost.testing import install_plugin, serving
 
@@ -303,3 +304,73 @@ def test_the_server_answers_while_plugins_load_and_tells_no_cause(tmp_path):
         assert b"SECRET" not in refused.value.read()
         refused.value.close()
         assert "SECRET" in server.said()
+
+
+SHORT_OF_PROCESSES = """
+import errno, os
+from pathlib import Path
+
+fork, short = os.fork, Path(__file__).with_name("short")
+
+def _fork():
+    if short.exists():
+        with short.open("a") as tries:
+            tries.write("tried ")
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+
+os.fork = _fork
+"""
+
+
+@pytest.fixture
+def short(tmp_path):
+    """A file; while it exists, no process that finds ``good`` and ``other`` in its folder can fork."""
+    folder = tmp_path / "plugins"
+    for name in ("good", "other"):
+        install_plugin(folder, name, HEAD, attribute="Good")
+    (folder / "sitecustomize.py").write_text(SHORT_OF_PROCESSES)
+    return folder / "short"
+
+
+async def test_a_want_of_processes_at_the_start_is_waited_out(open_hub, short, tmp_path):
+    short.touch()
+    async with open_hub(tmp_path / "hub", short.parent, only=["good", "other"]) as hub:
+        end = time.monotonic() + 10
+        while short.read_text().count("tried") < 3:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.02)
+        short.unlink()
+        await hub.roster.loaded()
+        assert hub.roster.faults() == []
+        assert (await hub.judge("good", "x", task="1")).status == "scored"
+
+
+async def test_a_lasting_want_of_processes_is_a_fault_that_says_so(open_hub, short, tmp_path, monkeypatch):
+    monkeypatch.setattr(hosted, "PAUSES", (0.01, 0.01))
+    short.touch()
+    async with open_hub(tmp_path / "hub", short.parent, only=["good"]) as hub:
+        await hub.roster.loaded()
+        [fault] = hub.roster.faults()
+        assert fault.cause == "no grader of good could be started: [Errno 11] Resource temporarily unavailable"
+        assert short.read_text().count("tried") == 3
+
+
+async def test_a_grader_that_cannot_be_forked_later_touches_no_other(open_hub, short, tmp_path):
+    async with open_hub(tmp_path / "hub", short.parent, only=["good", "other"]) as hub:
+        await hub.roster.loaded()
+        before = hub.graders()
+        mother = psutil.Process(hub.roster._installation._mother._process.pid)
+        open_files = mother.num_fds()
+        short.touch()
+        [grader] = hub.roster.get("other")._graders.processes
+        os.kill(grader._pid, 9)
+        while grader.usable:
+            await asyncio.sleep(0.01)
+        failed = await hub.judge("other", "x", task="1")
+        assert (failed.status, "could be started" in failed.cause) == ("error", True)
+        assert (await hub.judge("good", "x", task="1")).status == "scored"
+        assert mother.num_fds() <= open_files
+        short.unlink()
+        assert (await hub.judge("other", "x", task="1")).status == "scored"
+        assert set(hub.graders()) & set(before), "the other grader was ended too"
