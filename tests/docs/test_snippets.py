@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import io
 import json
 import os
@@ -164,8 +165,8 @@ class Reader:
             assert done.returncode == 0, done.stderr
             with zipfile.ZipFile(folder.parent / done.stdout.strip().splitlines()[-1]) as wheel:
                 wheel.extractall(self.installed)
-        elif not what.startswith("-"):
-            assert (ROOT / what / "pyproject.toml").is_file(), f"there is nothing to install in {what}"
+        elif not what.startswith("-") and not (ROOT / what / "pyproject.toml").is_file():
+            assert importlib.metadata.version(what), f"{what} is not a folder, and the tests have no such package"
 
     def demo(self, action: str) -> str:
         """Do what `make demo` and `make demo-stop` do, on a port of our own."""
