@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from benchhost.discovery import Entry
 from benchhost.registry import Description
 
 IncomingT = TypeVar("IncomingT")
@@ -33,6 +34,18 @@ class Call(msgspec.Struct, array_like=True, tag="call"):
     task: str
     body: bytes
     deadline: float
+
+
+class Load(msgspec.Struct, array_like=True, tag="load"):
+    """Load a plugin: the first message to a grader.
+
+    ``settings`` are the operator's for this plugin, in msgpack, and ``key`` is the secret that digests
+    are keyed with.
+    """
+
+    entry: Entry
+    settings: bytes
+    key: bytes
 
 
 class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
@@ -91,7 +104,7 @@ class Alive(msgspec.Struct, array_like=True, tag="alive"):
     """The grader's event loop turns, although none of its hooks may have finished lately."""
 
 
-ToGrader = Call
+ToGrader = Load | Call
 FromGrader = Loaded | Faulty | Answer | Refused | Failed | Note | Alive
 
 

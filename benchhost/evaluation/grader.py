@@ -14,13 +14,12 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import msgspec
 
 from benchhost.contract import Error, Message
-from benchhost.discovery import Entry
 from benchhost.errors import GradingFailed, HookOverran, HookRaised, HookReturned, Malformed, PluginFault, RequestError
 from benchhost.evaluation.frames import (
     Alive,
@@ -29,6 +28,7 @@ from benchhost.evaluation.frames import (
     Failed,
     Faulty,
     Frames,
+    Load,
     Loaded,
     Note,
     Refused,
@@ -50,17 +50,17 @@ LONGEST = 100_000
 Tell = Callable[[str], None]
 
 
-def main(connection: socket.socket, entry: Entry, settings: Mapping[str, Any], key: bytes) -> None:
-    """Be the grader of a plugin until the host hangs up, or an exception that ends programs is raised.
+def main(connection: socket.socket) -> None:
+    """Be the grader of the plugin that the host names until it hangs up, or an exception that ends programs is raised.
 
     Whoever calls this ends the process at once afterwards: a tidy end of the event loop would wait for
     what hooks have left behind.
     """
     runner = asyncio.Runner()
-    runner.run(_main(connection, entry, settings, key))
+    runner.run(_main(connection))
 
 
-async def _main(connection: socket.socket, entry: Entry, settings: Mapping[str, Any], key: bytes) -> None:
+async def _main(connection: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     # What a hook forks goes on in the middle of this very program: it must not talk to the host, and
     # must not keep the line open when this process ends.
@@ -70,8 +70,9 @@ async def _main(connection: socket.socket, entry: Entry, settings: Mapping[str, 
     # tidy end: hooks may still run in threads that nobody can stop.
     frames: Frames[ToGrader] = Frames(list[ToGrader], grader.take, lambda: os._exit(0))
     await loop.create_unix_connection(lambda: frames, sock=connection)
+    plugin = await grader.plugin
     try:
-        loaded = await load(entry, settings, key)
+        loaded = await load(plugin.entry, msgspec.msgpack.decode(plugin.settings), plugin.key)
         frames.send(Loaded(describe(loaded)))
     except PluginFault as fault:
         frames.send(Faulty(fault.reason, _sendable(str(fault))))
@@ -99,6 +100,7 @@ class _Grader:
         self._threads = HookThreads(THREADS, self._have)
         self._ticking = False
         self._loop = asyncio.get_running_loop()
+        self.plugin: asyncio.Future[Load] = self._loop.create_future()
 
     def serve(self, loaded: LoadedBenchmark, frames: Frames[ToGrader]) -> None:
         self._loaded = loaded
@@ -107,10 +109,13 @@ class _Grader:
             name: _is_plain(getattr(loaded.benchmark, operation.hook)) for name, operation in OPERATIONS.items()
         }
 
-    def take(self, calls: list[Call]) -> None:
+    def take(self, messages: list[ToGrader]) -> None:
         """Begin what the host asks for."""
         jobs: list[Callable[[], Any]] = []
-        for call in calls:
+        for call in messages:
+            if isinstance(call, Load):
+                self.plugin.set_result(call)
+                continue
             running = self._running[call.number] = _Running(call)
             operation = OPERATIONS[call.operation](self._loaded, call)
             if self._in_thread[call.operation]:
@@ -120,7 +125,7 @@ class _Grader:
                 running.task = self._loop.create_task(self._on_the_loop(running, operation))
         if jobs:
             self._threads.run(jobs)
-        if not self._ticking:
+        if self._running and not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK, self._tick)
 

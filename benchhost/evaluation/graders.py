@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from benchhost.errors import GraderDied, GradingFailed, HookOverran, PluginFault
-from benchhost.evaluation.process import GraderProcess, Lost, Outcome, Tell, Zygote
-from benchhost.evaluation.zygote import Spawn
+from benchhost.evaluation.process import GraderProcess, Lost, Outcome, Plugin, Tell, Zygote
 from benchhost.registry import Description
 
 CHECK_EVERY = 1.0
@@ -26,7 +25,7 @@ class Graders:
     in a process of its own: so the one that is to blame is found out, and the others are judged after all.
     """
 
-    def __init__(self, mother: Zygote, plugin: Spawn, *, load_timeout: float, most: int) -> None:
+    def __init__(self, mother: Zygote, plugin: Plugin, *, load_timeout: float, most: int) -> None:
         self.processes: list[GraderProcess] = []
         self._mother = mother
         self._plugin = plugin

@@ -11,8 +11,7 @@ from benchhost import errors
 from benchhost.errors import GraderDied, GradingFailed, HookOverran, NotOffered, PluginFault, RequestError, Unavailable
 from benchhost.evaluation.frames import Answer, Refused
 from benchhost.evaluation.graders import Graders
-from benchhost.evaluation.process import Lost, Outcome, Tell, Zygote
-from benchhost.evaluation.zygote import Spawn
+from benchhost.evaluation.process import Lost, Outcome, Plugin, Tell, Zygote
 from benchhost.registry import REASONS, Description, Fault
 from benchhost.tasks import Catalogue
 
@@ -59,7 +58,7 @@ class HostedBenchmark:
     def __init__(
         self,
         mother: Zygote,
-        plugin: Spawn,
+        plugin: Plugin,
         *,
         load_timeout: float,
         graders: int,

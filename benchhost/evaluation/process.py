@@ -8,7 +8,8 @@ import itertools
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -23,11 +24,11 @@ from benchhost.evaluation.frames import (
     Faulty,
     Frames,
     FromGrader,
+    Load,
     Loaded,
     Note,
     Refused,
 )
-from benchhost.evaluation.zygote import Spawn
 from benchhost.registry import Description
 
 GRACE = 5.0
@@ -38,6 +39,14 @@ SILENCE = 2.0
 
 Outcome = Answer | Refused | Failed
 Tell = Callable[[str], None]
+
+
+class Plugin(msgspec.Struct, frozen=True):
+    """What a grader is to load: an entry with the operator's settings, and the secret that digests are keyed with."""
+
+    entry: Entry
+    settings: Mapping[str, Any]
+    key: bytes
 
 
 class Zygote:
@@ -59,13 +68,13 @@ class Zygote:
         """
         self.entries = await self._begin()
 
-    async def spawn(self, plugin: Spawn) -> tuple[int, socket.socket]:
-        """Fork a grader for a plugin; return its process id and the socket to talk to it.
+    async def spawn(self) -> tuple[int, socket.socket]:
+        """Fork a grader; return its process id and the socket to talk to it.
 
         Raises :class:`~benchhost.errors.GraderDied`.
         """
         # Whoever waits may be cancelled; the reply must be read all the same, since the next one is not for us.
-        spawning = asyncio.ensure_future(self._spawn(plugin))
+        spawning = asyncio.ensure_future(self._spawn())
         try:
             return await asyncio.shield(spawning)
         except asyncio.CancelledError:
@@ -102,28 +111,30 @@ class Zygote:
             self._socket.close()
             await self._loop.run_in_executor(None, process.wait)
 
-    async def _spawn(self, plugin: Spawn) -> tuple[int, socket.socket]:
-        request = msgspec.msgpack.encode(plugin, enc_hook=str)
+    async def _spawn(self) -> tuple[int, socket.socket]:
         async with self._asking:
             if self._closed:
-                raise GraderDied(f"{plugin.entry.name} is no longer served, so no grader of it is started")
+                raise GraderDied("the benchmark is no longer served, so no grader of it is started")
             if self._process is None or self._ended:
                 await self._end()
                 await self._begin()
-            ours, theirs = socket.socketpair()
+            try:
+                ours, theirs = socket.socketpair()
+            except OSError as error:
+                raise GraderDied(f"no grader could be started: {error}") from error
             try:
                 with theirs:
-                    socket.send_fds(self._socket, [request], [theirs.fileno()])
+                    socket.send_fds(self._socket, [msgspec.msgpack.encode(zygote.Spawn())], [theirs.fileno()])
                 forked = msgspec.msgpack.decode(await self._reply(), type=int | str)
                 if isinstance(forked, str):
-                    raise GraderDied(f"no grader of {plugin.entry.name} could be started: {forked}")
-                return forked, ours
+                    raise GraderDied(f"no grader could be started: {forked}")
             except OSError as error:
                 ours.close()
                 raise GraderDied(f"the process that starts graders cannot be reached: {error}") from error
             except BaseException:
                 ours.close()
                 raise
+            return forked, ours
 
     async def _reply(self) -> bytes:
         reply = await self._replies.get()
@@ -167,7 +178,7 @@ class GraderProcess:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, mother: Zygote, plugin: Spawn) -> None:
+    def __init__(self, mother: Zygote, plugin: Plugin) -> None:
         self._mother = mother
         self._plugin = plugin
         self._pid: int | None = None
@@ -186,21 +197,25 @@ class GraderProcess:
         """
         loop = asyncio.get_running_loop()
         self._loading: asyncio.Future[Loaded | Faulty | None] = loop.create_future()
-        self._pid, connection = await self._mother.spawn(self._plugin)
+        plugin = self._plugin
+        try:
+            settings = msgspec.msgpack.encode(plugin.settings, enc_hook=str)
+        except (OverflowError, TypeError) as error:
+            raise PluginFault("wrong-settings", f"its settings cannot be passed on to it: {error}") from error
+        self._pid, connection = await self._mother.spawn()
         frames: Frames[FromGrader] = Frames(list[FromGrader], self._take, self._lost)
         self._frames = frames
         try:
             await loop.create_unix_connection(lambda: frames, sock=connection)
+            frames.send(Load(plugin.entry, settings, plugin.key))
             loaded = await asyncio.wait_for(self._loading, timeout)
             if loaded is None:
-                raise PluginFault("load-died", f"the process of {self._plugin.entry} ended while it was loading")
+                raise PluginFault("load-died", f"the process of {plugin.entry} ended while it was loading")
             if isinstance(loaded, Faulty):
                 raise PluginFault(loaded.reason, loaded.cause)
         except TimeoutError:
             self.kill()
-            raise PluginFault(
-                "load-timeout", f"{self._plugin.entry} did not finish loading within {timeout:g} s"
-            ) from None
+            raise PluginFault("load-timeout", f"{plugin.entry} did not finish loading within {timeout:g} s") from None
         except BaseException:
             self.kill()
             raise

@@ -10,8 +10,7 @@ import msgspec
 
 from benchhost.errors import PluginFault, UnknownBenchmark, UsageError
 from benchhost.evaluation.hosted import HostedBenchmark, unavailable
-from benchhost.evaluation.process import Zygote
-from benchhost.evaluation.zygote import Spawn
+from benchhost.evaluation.process import Plugin, Zygote
 from benchhost.log import get_logger
 from benchhost.registry import Fault, sort_out
 
@@ -61,7 +60,7 @@ class _Installation:
         for name, entry in good.items():
             self.benchmarks[name] = HostedBenchmark(
                 self._mother,
-                Spawn(entry, dict(hosting.settings_of(name)), hosting.key),
+                Plugin(entry, hosting.settings_of(name), hosting.key),
                 load_timeout=hosting.load_timeout,
                 graders=hosting.graders,
                 on_fault=hosting.on_fault,

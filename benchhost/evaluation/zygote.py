@@ -6,13 +6,15 @@ interpreter each time it is started, so it sees the plugins that are installed n
 code. It does nothing but fork, reap and, when the host hangs up, end everything that it forked, and
 everything that was started by what it forked.
 
-The host sends msgpack requests as datagrams: :class:`Spawn`, with one end of a socket pair attached,
-and :class:`Kill`. The first datagram that comes back holds the installed plugins.
+The host sends msgpack requests as datagrams: :class:`Spawn`, with one end of a socket pair attached by
+which it tells the grader what to load, and :class:`Kill`. The first datagram that comes back holds the
+installed plugins.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -20,7 +22,6 @@ import socket
 import subprocess
 import sys
 import traceback
-from typing import Any
 
 import msgspec
 
@@ -31,14 +32,7 @@ MOST = 1 << 20
 
 
 class Spawn(msgspec.Struct, tag="spawn"):
-    """Fork a grader for a plugin. The answer is its process id, or a text that says why it could not be forked.
-
-    ``settings`` are the operator's for this plugin, ``key`` the secret that digests are keyed with.
-    """
-
-    entry: Entry
-    settings: dict[str, Any]
-    key: bytes = b""
+    """Fork a grader. The answer is its process id, or a text that says why it could not be forked."""
 
 
 class Kill(msgspec.Struct, tag="kill"):
@@ -105,6 +99,9 @@ def main(host: socket.socket) -> None:
                 if request.pid in children:
                     _kill_group(request.pid)
                 continue
+            if not handles:  # the kernel had no descriptor left for it
+                host.send(msgspec.msgpack.encode(os.strerror(errno.EMFILE)))
+                continue
             try:
                 pid = os.fork()
             except OSError as error:  # no memory or no process is to be had: at the moment, perhaps
@@ -119,7 +116,7 @@ def main(host: socket.socket) -> None:
                         end.close()
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    grader.main(socket.socket(fileno=handles[0]), request.entry, request.settings, request.key)
+                    grader.main(socket.socket(fileno=handles[0]))
                 except BaseException:
                     traceback.print_exc()
                 finally:

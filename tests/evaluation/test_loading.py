@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -352,7 +354,7 @@ async def test_a_lasting_want_of_processes_is_a_fault_that_says_so(open_hub, sho
     async with open_hub(tmp_path / "hub", short.parent, only=["good"]) as hub:
         await hub.roster.loaded()
         [fault] = hub.roster.faults()
-        assert fault.cause == "no grader of good could be started: [Errno 11] Resource temporarily unavailable"
+        assert fault.cause == "no grader could be started: [Errno 11] Resource temporarily unavailable"
         assert short.read_text().count("tried") == 3
 
 
@@ -365,7 +367,9 @@ async def test_a_grader_that_cannot_be_forked_later_touches_no_other(open_hub, s
         short.touch()
         [grader] = hub.roster.get("other")._graders.processes
         os.kill(grader._pid, 9)
+        end = time.monotonic() + 10
         while grader.usable:
+            assert time.monotonic() < end
             await asyncio.sleep(0.01)
         failed = await hub.judge("other", "x", task="1")
         assert (failed.status, "could be started" in failed.cause) == ("error", True)
@@ -374,3 +378,56 @@ async def test_a_grader_that_cannot_be_forked_later_touches_no_other(open_hub, s
         short.unlink()
         assert (await hub.judge("other", "x", task="1")).status == "scored"
         assert set(hub.graders()) & set(before), "the other grader was ended too"
+
+
+TABLE = (
+    HEAD
+    + """
+class Settings(msgspec.Struct):
+    aliases: dict[str, str] = {}
+
+class Plugin(Good):
+    Settings = Settings
+
+    def load_datasets(self):
+        return {"default": [Task(id=str(len(self.settings.aliases)), question="?")]}
+"""
+)
+
+
+async def test_a_table_of_settings_may_be_larger_than_a_datagram(open_hub, tmp_path):
+    install_plugin(tmp_path / "plugins", "table", TABLE)
+    aliases = {str(number): "x" * 1000 for number in range(5000)}
+    async with open_hub(
+        tmp_path / "hub", tmp_path / "plugins", only=["table"], settings_of=lambda _: {"aliases": aliases}
+    ) as hub:
+        await hub.roster.loaded()
+        assert hub.roster.faults() == []
+        assert (await hub.judge("table", "x", task="5000")).status == "scored"
+
+
+async def test_settings_that_cannot_be_passed_on_are_a_fault_of_the_settings(open_hub, tmp_path):
+    install_plugin(tmp_path / "plugins", "table", TABLE)
+    async with open_hub(
+        tmp_path / "hub", tmp_path / "plugins", only=["table"], settings_of=lambda _: {"number": 2**70}
+    ) as hub:
+        await hub.roster.loaded()
+        [fault] = hub.roster.faults()
+        assert (fault.reason, "settings cannot be passed on" in fault.cause) == ("wrong-settings", True)
+
+
+async def test_a_want_of_descriptors_at_the_start_is_waited_out(open_hub, short, tmp_path, monkeypatch):
+    pair, wanting = socket.socketpair, 2
+
+    def scarce(*kind):
+        nonlocal wanting
+        if not kind and wanting:  # the pair for a grader; that of the process that starts them is of another kind
+            wanting -= 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return pair(*kind)
+
+    monkeypatch.setattr(socket, "socketpair", scarce)
+    async with open_hub(tmp_path / "hub", short.parent, only=["good"]) as hub:
+        await hub.roster.loaded()
+        assert (wanting, hub.roster.faults()) == (0, [])
+        assert (await hub.judge("good", "x", task="1")).status == "scored"
