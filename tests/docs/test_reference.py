@@ -221,7 +221,9 @@ def test_every_field_that_a_task_always_has_is_in_the_table(page, rows) -> None:
 
 def test_every_hook_of_a_runner_is_in_the_table_of_hooks(page, rows) -> None:
     shown = {
-        hook.partition("(")[0] for hooks, _ in rows(page("writing-a-runner.md").section("Hooks")) for hook in code(hooks)
+        hook.partition("(")[0]
+        for hooks, _ in rows(page("writing-a-runner.md").section("Hooks"))
+        for hook in code(hooks)
     }
     hooks = {name for name, value in vars(Runner).items() if callable(value) and not isinstance(value, type)}
     assert shown == {name for name in hooks if not name.startswith("_")}
