@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import Literal, Protocol, TypeVar
 
 from benchhost import errors
-from benchhost.errors import GraderDied, GradingFailed, HookOverran, NotOffered, PluginFault, RequestError, Unavailable
+from benchhost.errors import GraderDied, GradingFailed, NotOffered, PluginFault, RequestError, Unavailable
 from benchhost.evaluation.frames import Answer, Refused
 from benchhost.evaluation.graders import Graders
 from benchhost.evaluation.process import Lost, Outcome, Plugin, Tell, Zygote
@@ -304,9 +304,15 @@ class Declined(Exception):
     """The author's hook yielded an ``Error``: there is no verdict, and the message is for the submitter."""
 
 
-_BY_SLUG: dict[str, type[errors.BenchhostError]] = {
-    cls.slug: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.BenchhostError)
-}
+ErrorT = TypeVar("ErrorT", bound=errors.BenchhostError)
+
+
+def _by_slug(root: type[ErrorT]) -> dict[str, type[ErrorT]]:
+    return {cls.slug: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, root)}
+
+
+_REFUSALS = _by_slug(RequestError)
+_FAILURES = _by_slug(GradingFailed)
 
 
 def _error(outcome: Outcome) -> Exception:
@@ -315,7 +321,6 @@ def _error(outcome: Outcome) -> Exception:
             return Declined(outcome.message)
         if outcome.slug == errors.Malformed.slug:
             return errors.Malformed(outcome.message, tuple(outcome.location))
-        return _BY_SLUG.get(outcome.slug, RequestError)(outcome.message)
+        return _REFUSALS.get(outcome.slug, RequestError)(outcome.message)
     assert not isinstance(outcome, Answer)
-    cls = _BY_SLUG.get(outcome.slug, GradingFailed)
-    return cls(outcome.cause) if issubclass(cls, GradingFailed) else HookOverran(outcome.cause)
+    return _FAILURES.get(outcome.slug, GradingFailed)(outcome.cause)
