@@ -188,6 +188,7 @@ class GraderProcess:
         self._blocked = False
         self._given = 0
         self.retired = False
+        """Whether it is given no more calls, and is ended when the last one is answered."""
 
     async def open(self, timeout: float) -> Description:
         """Fork the process and wait until it has loaded the plugin, at most ``timeout`` seconds.
@@ -260,12 +261,6 @@ class GraderProcess:
         allowed = max(pending.call.deadline for pending in self._outstanding.values()) + GRACE
         if time.monotonic() - self._heard > allowed:
             self._blocked = True
-            self.kill()
-
-    def retire(self) -> None:
-        """Give it no more calls; end it when the last one is answered."""
-        self.retired = True
-        if not self._outstanding:
             self.kill()
 
     def kill(self) -> None:
