@@ -238,8 +238,10 @@ class Evaluator:
         calls = ((evaluation, evaluation.task, new[evaluation.id][1]) for evaluation in mine)
         if mine:
             async with aclosing(benchmark.call_each("evaluate_response", mine[0].dataset, calls, gate)) as finished:
-                async for outcomes in finished:
-                    tell(await self._record(outcomes))
+                async for group in finished:
+                    for _, _, seconds in group:
+                        gate.took(seconds)
+                    tell(await self._record([(evaluation, outcome) for evaluation, outcome, _ in group]))
 
         async def join(claim: Claim, response: bytes) -> None:
             tell([await self._judge(benchmark, await self._granted(claim), response, gate)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from typing import Literal, Protocol, TypeVar
 
@@ -181,20 +182,21 @@ class HostedBenchmark:
 
     async def call_each(
         self, operation: str, dataset: str, items: Iterable[tuple[KeyT, str, bytes]], allowed: Allowance
-    ) -> AsyncGenerator[list[tuple[KeyT, Answer | Exception]], None]:
-        """Have an operation done on many tasks, given as ``(key, task, body)``; yield what is ready, by its key.
+    ) -> AsyncGenerator[list[tuple[KeyT, Answer | Exception, float]], None]:
+        """Have an operation done on many tasks, given as ``(key, task, body)``; yield what is ready.
 
-        ``allowed`` is asked before each call is begun, and given back after. What :meth:`call` would
-        raise for a task is yielded in the place of its answer.
+        Each comes as its key, the answer and the seconds that it took. ``allowed`` is asked before each
+        call is begun, and given back after. What :meth:`call` would raise for a task is yielded in the
+        place of its answer.
         """
-        waiting: dict[asyncio.Future[Outcome], tuple[KeyT, str, bytes]] = {}
-        ready: list[asyncio.Future[Outcome]] = []
+        waiting: dict[asyncio.Future[Outcome], tuple[KeyT, str, bytes, float]] = {}
+        ready: list[tuple[asyncio.Future[Outcome], float]] = []
         news = asyncio.Event()
         turn: asyncio.Task[bool] | None = None
         deadline = self._deadline()
 
         def done(future: asyncio.Future[Outcome]) -> None:
-            ready.append(future)
+            ready.append((future, time.monotonic()))
             news.set()
 
         with self.in_use():
@@ -207,8 +209,9 @@ class HostedBenchmark:
                             turn = None
                         elif turn is not None or not allowed.take():
                             break
+                        started = time.monotonic()
                         future = await self._graders.ask(operation, dataset, item[1], item[2], deadline)
-                        waiting[future] = item
+                        waiting[future] = (*item, started)
                         future.add_done_callback(done)
                         item = next(queue, None)
                     if item is not None and turn is None:
@@ -216,20 +219,20 @@ class HostedBenchmark:
                         turn.add_done_callback(lambda _: news.set())
                     await news.wait()
                     news.clear()
-                    settled: list[tuple[KeyT, Answer | Exception]] = []
+                    settled: list[tuple[KeyT, Answer | Exception, float]] = []
                     while ready:
-                        future = ready.pop()
-                        key, task, body = waiting.pop(future)
+                        future, ended = ready.pop()
+                        key, task, body, started = waiting.pop(future)
                         lost = future.exception()
                         if isinstance(lost, Lost) and not lost.alone:  # the others need not wait for this one
                             again = asyncio.ensure_future(
                                 self._graders.ask_alone(operation, dataset, task, body, deadline)
                             )
-                            waiting[again] = (key, task, body)
+                            waiting[again] = (key, task, body, started)
                             again.add_done_callback(done)
                         else:
                             allowed.give_back()
-                            settled.append((key, self._outcome(future, operation)))
+                            settled.append((key, self._outcome(future, operation), ended - started))
                     if settled:
                         yield settled
             finally:
