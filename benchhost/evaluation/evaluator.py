@@ -14,7 +14,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from benchhost.errors import BenchhostError, UnknownEvaluation
+from benchhost.errors import BenchhostError, Busy, UnknownEvaluation
 from benchhost.evaluation.events import Events
 from benchhost.evaluation.frames import Answer
 from benchhost.evaluation.hosted import Declined, HostedBenchmark
@@ -74,20 +74,26 @@ class Evaluator:
     async def evaluate(self, benchmark: HostedBenchmark, context: Context, submission: Submission) -> Evaluation:
         """Judge a response; the task must be one of the dataset.
 
-        Raises :class:`~benchhost.errors.Busy` at a limit and :class:`~benchhost.errors.StoreFailed`
-        when the outcome cannot be kept. A failure of ours to judge is an outcome, not an exception.
+        Raises :class:`~benchhost.errors.Busy` at a limit, if it is to be judged anew, and
+        :class:`~benchhost.errors.StoreFailed` when the outcome cannot be kept. A failure of ours to judge
+        is an outcome, not an exception.
         """
         with benchmark.in_use():
             await benchmark.ready()
             response = submission.response.encode()
             claim = self._claim(benchmark, context, submission.task, response)
-            running = self._running.get(claim.id)
-            if running is None:
+            if claim.id not in self._running:
                 gate = self._gate(benchmark, context.tenant)
-                gate.enter(1)
-                running = asyncio.create_task(self._evaluate(benchmark, claim, response, gate))
-                self._running[claim.id] = running
-            return await asyncio.shield(running)
+                try:
+                    gate.enter(1)
+                except Busy:
+                    if scored := await self._scored([claim.id]):
+                        return scored[claim.id]
+                    if claim.id not in self._running:  # nor begun meanwhile
+                        raise
+                else:
+                    self._running[claim.id] = asyncio.create_task(self._evaluate(benchmark, claim, response, gate))
+            return await asyncio.shield(self._running[claim.id])
 
     async def evaluate_many(
         self, benchmark: HostedBenchmark, context: Context, submissions: Sequence[Submission]
@@ -96,33 +102,45 @@ class Evaluator:
 
         Raises what :meth:`evaluate` raises.
         """
-        await benchmark.ready()
-        new: dict[str, tuple[Claim, bytes]] = {}
-        positions: dict[str, list[int]] = {}
-        joined: set[asyncio.Future[Evaluation]] = set()
-        for position, submission in enumerate(submissions):
-            response = submission.response.encode()
-            claim = self._claim(benchmark, context, submission.task, response)
-            positions.setdefault(claim.id, []).append(position)
-            if claim.id in self._running:
-                joined.add(self._running[claim.id])
-            else:
-                new[claim.id] = (claim, response)
-        gate = self._gate(benchmark, context.tenant)
-        gate.enter(len(new))
-        loop = asyncio.get_running_loop()
-        futures: dict[str, asyncio.Future[Evaluation]] = {id_: loop.create_future() for id_ in new}
-        self._running.update(futures)
-        news: asyncio.Queue[list[Evaluation] | None] = asyncio.Queue()
-        judging = asyncio.create_task(self._evaluate_many(benchmark, new, futures, gate, news))
-        self._judging.add(judging)  # so that it is kept, also when nobody waits for it any more
-        judging.add_done_callback(self._judging.discard)
+        with benchmark.in_use():
+            await benchmark.ready()
+            wanted: dict[str, tuple[Claim, bytes]] = {}
+            positions: dict[str, list[int]] = {}
+            for position, submission in enumerate(submissions):
+                response = submission.response.encode()
+                claim = self._claim(benchmark, context, submission.task, response)
+                positions.setdefault(claim.id, []).append(position)
+                wanted[claim.id] = (claim, response)
+            gate = self._gate(benchmark, context.tenant)
+            scored: dict[str, Evaluation] = {}
+            new = {id_: each for id_, each in wanted.items() if id_ not in self._running}
+            try:
+                gate.enter(len(new))
+            except Busy:
+                scored = await self._scored(list(new))
+                new = {id_: each for id_, each in wanted.items() if id_ not in self._running and id_ not in scored}
+                gate.enter(len(new))
+            joined = {self._running[id_] for id_ in wanted if id_ not in new and id_ not in scored}
+            loop = asyncio.get_running_loop()
+            futures: dict[str, asyncio.Future[Evaluation]] = {id_: loop.create_future() for id_ in new}
+            self._running.update(futures)
+            news: asyncio.Queue[list[Evaluation] | None] = asyncio.Queue()
+            judging = asyncio.create_task(self._evaluate_many(benchmark, new, futures, gate, news))
+            self._judging.add(judging)  # so that it is kept, also when nobody waits for it any more
+            judging.add_done_callback(self._judging.discard)
+        if scored:
+            yield [(position, evaluation) for id_, evaluation in scored.items() for position in positions[id_]]
         while (evaluations := await news.get()) is not None:
             yield [(position, evaluation) for evaluation in evaluations for position in positions[evaluation.id]]
         await judging
         for done in asyncio.as_completed(joined):
             evaluation = await done
             yield [(position, evaluation) for position in positions[evaluation.id]]
+
+    async def _scored(self, ids: Sequence[str]) -> dict[str, Evaluation]:
+        """Look up what is finished already, and so needs no place at a gate."""
+        found = await self._store.evaluations(ids)
+        return {id_: evaluation for id_, evaluation in found.items() if evaluation.status == "scored"}
 
     def _gate(self, benchmark: HostedBenchmark, tenant: str) -> Gate:
         """Find the gate of a benchmark, or that of one tenant before it if those are limited."""
