@@ -227,6 +227,12 @@ REQUESTS = {
         ("", {"submissions": [{"task_id": f"t{n}", "response": "y"} for n in range(3)]}),
         ("", {"submissions": [{"task_id": "nope", "response": "y"}]}),
     ],
+    "start_run": [
+        ("", {"model": "scripted/echo", "limit": 2, "run_id": "made"}),
+        ("", {"model": "scripted/reference"}),
+        ("", {"model": "scripted/echo", "task_ids": ["nope"]}),
+    ],
+    "runs": [("?before=nope", None), ("?limit=x", None)],
     "final_score": [
         ("", {"evaluation_results": {"t0": {"score": 1.0}, "t1": None}}),
         ("", {"evaluation_results": {"nope": None}}),
@@ -239,7 +245,7 @@ REQUESTS = {
 }
 """What each operation is tried with beside a request without anything."""
 
-PATH = {"dataset": ["default", "other", "nope"], "evaluation_id": ["nope"]}
+PATH = {"dataset": ["default", "other", "nope"], "evaluation_id": ["nope"], "run_id": ["nope", "made"]}
 
 
 def every_answer(client, document):
@@ -284,7 +290,8 @@ def test_no_hidden_value_occurs_in_any_byte_that_leaves_the_host(specs, ends, tm
     hidden = [token for benchmark in made.values() for token in benchmark.hidden]
     shown = b""
     statuses = set()
-    with serving(folder / "state", "--only", ",".join(made), plugins=[folder / "plugins"]) as running:
+    flags = ("--only", ",".join(made), "--allow-runs")
+    with serving(folder / "state", *flags, plugins=[folder / "plugins"]) as running:
         client = make_client(running.url)
         document = client.get("/openapi.json").json
         for said, answer in every_answer(client, with_faulty(client, document)):
