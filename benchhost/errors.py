@@ -20,6 +20,7 @@
     │   ├── Unauthorized       the credential is missing or wrong
     │   ├── PayloadRefused     the payload is of a type that the benchmark does not take
     │   ├── TooLarge           the body is larger than the host accepts
+    │   ├── BatchTooLarge      a batch holds more responses than the host takes at once
     │   └── Malformed          the body or a parameter is not of the expected shape
     ├── Busy                   a limit is reached; the caller may come back
     ├── Unavailable            the benchmark is not being served at the moment
@@ -197,6 +198,13 @@ class TooLarge(RequestError):
     title = "The body is too large"
 
 
+class BatchTooLarge(RequestError):
+    """A batch holds more responses than the host ever takes at once."""
+
+    slug = "batch-too-large"
+    title = "The batch is too large"
+
+
 class Malformed(RequestError):
     """The body, or a parameter, is not of the expected shape.
 
@@ -224,14 +232,10 @@ class Busy(BenchhostError):
 
 
 class Unavailable(BenchhostError):
-    """The benchmark cannot be served now: its plugin is faulty, or is still loading."""
+    """The benchmark cannot be served: its plugin is faulty."""
 
     slug = "unavailable"
     title = "Benchmark not available"
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class StoreFailed(BenchhostError):

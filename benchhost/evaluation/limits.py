@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchhost.errors import Busy, TooLarge
+from benchhost.errors import BatchTooLarge, Busy
 from benchhost.evaluation.slots import Slots
 
 POLL = 0.01
@@ -58,10 +58,10 @@ class Gate:
         """Count evaluations as begun: those that do not run yet are queued.
 
         Raises :class:`~benchhost.errors.Busy` when the queue has no room for them now, and
-        :class:`~benchhost.errors.TooLarge` when it never has.
+        :class:`~benchhost.errors.BatchTooLarge` when it never has.
         """
         if number > self._most + self._queued_most:
-            raise TooLarge(f"The benchmark {self._name} takes at most {self._most + self._queued_most} at once.")
+            raise BatchTooLarge(f"The benchmark {self._name} takes at most {self._most + self._queued_most} at once.")
         if self._entered + number > self._most + self._queued_most:
             waiting = self._entered + number - self._most
             seconds = min(60.0, max(1.0, waiting * self._seconds / self._most))

@@ -50,10 +50,15 @@ class Installed(msgspec.Struct):
 def start() -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a zygote and return it with the host's end of the conversation."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # The host's own settings hold its API key, and those of other plugins: each is given its own only.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("BENCHHOST_", "BENCHMARK_API_KEY"))
+    }
     with theirs:
         process = subprocess.Popen(
             # Unbuffered, since a grader ends without a farewell, and what an author printed is to be seen.
             [sys.executable, "-u", "-m", "benchhost.evaluation.zygote", str(theirs.fileno())],
+            env=environment,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),  # what an author prints must not mix with what a command prints

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 import msgspec
 
 from benchhost.contract import EvaluationStatus, FinalScore, Result, Task
-from benchhost.errors import Busy, GradingFailed, TooLarge, UnknownTask
+from benchhost.errors import Busy, GradingFailed, BatchTooLarge, UnknownTask
 from benchhost.evaluation.evaluator import Context, Evaluator
 from benchhost.evaluation.evaluator import Submission as Judged
 from benchhost.evaluation.hosted import HostedBenchmark
@@ -118,7 +118,7 @@ class LocalSource:
             except Busy as busy:
                 await asyncio.sleep(min(busy.retry_after, LONGEST_WAIT))
                 continue
-            except TooLarge:
+            except BatchTooLarge:
                 most = max(1, most // 2)
                 continue
             known = known[most:]

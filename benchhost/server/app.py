@@ -16,7 +16,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import Receive, Scope, Send
 
 from benchhost.evaluation.hosted import HostedBenchmark
-from benchhost.server.auth import refuse_pinned_version, tenant_of
+from benchhost.server.auth import Admitted, admit, refuse_pinned_version, served
 from benchhost.server.host import Host
 from benchhost.server.openapi import openapi
 from benchhost.server.problems import exception_handler, send_problem
@@ -38,10 +38,17 @@ class App:
             if "//" in scope["path"]:  # some clients join their base URL and the path with one slash too many
                 scope["path"] = _SLASHES.sub("/", scope["path"])
             try:
-                scope.setdefault("state", {})["tenant"] = await tenant_of(scope, self._host)
+                if scope["path"] != "/health":
+                    await self._host.plugins_found()
+                admitted = await admit(scope, self._host)
                 refuse_pinned_version(scope)
             except Exception as error:  # a check_auth may fail in any way, and must then let nobody in
                 await send_problem(send, error)
+                return
+            scope.setdefault("state", {})["admitted"] = admitted
+            if admitted.benchmark is not None:
+                with admitted.benchmark.in_use():
+                    await self._litestar(scope, receive, send)
                 return
         await self._litestar(scope, receive, send)
 
@@ -49,9 +56,10 @@ class App:
 def _litestar(host: Host) -> Litestar:
     @asynccontextmanager
     async def open_host(_: Litestar) -> AsyncIterator[None]:
-        await host.open()
+        await host.open(wait=False)
         try:
             if host.settings.allow_runs:
+                await host.plugins_found()
                 await host.runs.open(resume=host.settings.resume_runs)
             yield
         finally:
@@ -69,6 +77,7 @@ def _litestar(host: Host) -> Litestar:
         state=State({"host": host}, deep_copy=False),
         dependencies={
             "host": Provide(_host, sync_to_thread=False),
+            "admitted": Provide(_admitted, sync_to_thread=False),
             "tenant": Provide(_tenant, sync_to_thread=False),
         },
         exception_handlers={HTTPException: exception_handler, Exception: exception_handler},
@@ -79,10 +88,8 @@ def _litestar(host: Host) -> Litestar:
 
 
 def _benchmark_is() -> Provide:
-    async def benchmark(name: FromPath[str], host: NamedDependency[Host]) -> HostedBenchmark:
-        found = host.roster.get(name)
-        await found.ready()
-        return found
+    async def benchmark(name: FromPath[str], scope: Scope, host: NamedDependency[Host]) -> HostedBenchmark:
+        return await served(scope, host, name)
 
     return Provide(benchmark)
 
@@ -92,6 +99,10 @@ def _host(state: State) -> Host:
     return host
 
 
+def _admitted(scope: Scope) -> Admitted:
+    admitted: Admitted = scope["state"]["admitted"]
+    return admitted
+
+
 def _tenant(scope: Scope) -> str:
-    tenant: str = scope["state"]["tenant"]
-    return tenant
+    return _admitted(scope).tenant

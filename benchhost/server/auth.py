@@ -9,31 +9,69 @@ from __future__ import annotations
 import secrets
 
 import msgspec
-from litestar.types import HTTPScope
+from litestar.types import HTTPScope, Scope
 
 from benchhost.errors import BenchhostError, NoVersions, Unauthorized
+from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.host import Host
 
 
-async def tenant_of(scope: HTTPScope, host: Host) -> str:
-    """Return on whose behalf a request is made. There is one tenant so far, whose name is empty.
+class Admitted(msgspec.Struct, frozen=True):
+    """A request that was let in.
 
-    Raises :class:`~benchhost.errors.Unauthorized`.
+    There is one ``tenant`` so far, whose name is empty. ``benchmark`` is the one that the path is about,
+    if that can be served: the one whose rule was asked is the one that answers, also when plugins are
+    reloaded meanwhile. ``known`` says whether the caller has shown a credential, where one is asked for.
+    """
+
+    tenant: str
+    benchmark: HostedBenchmark | None
+    known: bool
+
+
+async def admit(scope: HTTPScope, host: Host) -> Admitted:
+    """Decide whether a request is let in.
+
+    Raises :class:`~benchhost.errors.Unauthorized`, and whatever a ``check_auth`` raises.
     """
     name, rest = _benchmark_of(scope["path"])
-    if is_public(name, rest):
-        return ""
-    if name is not None and await _asks_itself(host, name):
+    benchmark = None if name is None else await _served(host, name)
+    if rest == "/health":
+        return Admitted("", benchmark, known=False)
+    public = is_public(name, rest)
+    try:
+        known = await _is_known(scope, host, benchmark)
+    except Exception:
+        if not public:
+            raise
+        known = False
+    if not known and not public:
+        raise Unauthorized("Unauthorized")
+    return Admitted("", benchmark, known)
+
+
+async def served(scope: Scope, host: Host, name: str) -> HostedBenchmark:
+    """Find the benchmark that an admitted request is about.
+
+    Raises :class:`~benchhost.errors.UnknownBenchmark` or :class:`~benchhost.errors.Unavailable`.
+    """
+    admitted: Admitted = scope["state"]["admitted"]
+    if admitted.benchmark is not None:
+        return admitted.benchmark
+    benchmark = host.roster.get(name)
+    await benchmark.ready()
+    return benchmark
+
+
+async def _is_known(scope: HTTPScope, host: Host, benchmark: HostedBenchmark | None) -> bool:
+    if benchmark is not None and benchmark.offers("check_auth"):
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
-        answer = await host.roster.get(name).call("check_auth", body=msgspec.msgpack.encode(headers))
-        if answer.data != b"true":
-            raise Unauthorized("Unauthorized")
-    elif host.settings.api_key is not None:
-        expected = f"Bearer {host.settings.api_key}".encode()
-        given = next((value for key, value in scope["headers"] if key == b"authorization"), b"")
-        if not secrets.compare_digest(given, expected):
-            raise Unauthorized("Unauthorized")
-    return ""
+        return (await benchmark.call("check_auth", body=msgspec.msgpack.encode(headers))).data == b"true"
+    if host.settings.api_key is None:
+        return True
+    given = next((value for key, value in scope["headers"] if key == b"authorization"), b"")
+    scheme, _, token = given.partition(b" ")
+    return secrets.compare_digest(token, host.settings.api_key.encode()) and scheme.lower() == b"bearer"
 
 
 def is_public(benchmark: str | None, path: str) -> bool:
@@ -60,10 +98,10 @@ def _benchmark_of(path: str) -> tuple[str | None, str]:
     return name, f"/{rest}".rstrip("/")
 
 
-async def _asks_itself(host: Host, name: str) -> bool:
+async def _served(host: Host, name: str) -> HostedBenchmark | None:
     try:
         benchmark = host.roster.get(name)
         await benchmark.ready()
     except BenchhostError:
-        return False  # the host's own rule applies, and then the route says what is wrong
-    return benchmark.offers("check_auth")
+        return None  # the host's own rule applies, and then the route says what is wrong
+    return benchmark

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from benchhost.errors import (
+    BatchTooLarge,
     Busy,
     GradingFailed,
     NotOffered,
@@ -137,7 +138,7 @@ async def evaluate(call: Call) -> Reply:
     body=BatchRequest,
     answer=BatchAnswer,
     lines=BatchEvaluation,
-    raises=[NotOffered, UnknownDataset, NotFound, *_NOT_NOW],
+    raises=[NotOffered, UnknownDataset, NotFound, BatchTooLarge, *_NOT_NOW],
 )
 async def evaluate_batch(call: Call) -> Reply:
     """Judge many responses of one run.

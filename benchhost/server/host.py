@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import secrets
@@ -16,10 +17,10 @@ from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.roster import Hosting, Roster
 from benchhost.log import get_logger
 from benchhost.registry import Fault
+from benchhost.server.bodies import Bodies
 from benchhost.server.run_manager import RunManager
 from benchhost.settings import Settings
 from benchhost.store import Store, open_store
-from benchhost.tasks import Catalogue
 
 _log = get_logger()
 
@@ -38,9 +39,12 @@ class Host:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.largest_body = settings.max_body_mb * 1024 * 1024
+        self.bodies = Bodies(self.largest_body)
 
-    async def open(self) -> None:
+    async def open(self, *, wait: bool = True) -> None:
         """Open the store, tidy up after workers that were killed, and begin to load the plugins.
+
+        Without ``wait``, this does not wait until the plugins are found: :meth:`plugins_found` does.
 
         When this raises, nothing is left open.
         """
@@ -64,7 +68,10 @@ class Host:
                 _log.warning("evaluations were left unfinished by a worker that is gone", evaluations=interrupted)
             self.roster = Roster(msgspec.structs.replace(hosting(settings), key=_key(state / "key"), on_fault=_tell))
             opened.push_async_callback(self.roster.close)
-            await self.roster.open()
+            self._finding = asyncio.create_task(self.roster.open())
+            opened.push_async_callback(self._stop_finding)
+            if wait:
+                await self.plugins_found()
             self.runs = RunManager(
                 self.store,
                 self.evaluator,
@@ -77,13 +84,21 @@ class Host:
             gc.freeze()  # what is there by now stays: the collector need not go through it again and again
             self._opened = opened.pop_all()
 
+    async def plugins_found(self) -> None:
+        """Wait until it is known which plugins are installed. Loading them goes on.
+
+        Raises what :meth:`~benchhost.evaluation.roster.Roster.open` raises.
+        """
+        if not self._finding.done() or self._finding.exception() is not None:
+            await asyncio.shield(self._finding)
+
+    async def _stop_finding(self) -> None:
+        self._finding.cancel()
+        await asyncio.gather(self._finding, return_exceptions=True)
+
     async def close(self) -> None:
         """Let what is under way finish, and let go of everything."""
         await self._opened.aclose()
-
-    def version_of(self, catalogue: Catalogue) -> str:
-        """Name the version of a dataset by its content."""
-        return catalogue.fingerprint
 
 
 def _tell(fault: Fault) -> None:

@@ -18,7 +18,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import ParameterKwarg
 
 import benchhost
-from benchhost.errors import BenchhostError, Malformed, NoVersions, TooLarge, Unauthorized, Unavailable
+from benchhost.errors import BenchhostError, Busy, Malformed, NoVersions, TooLarge, Unauthorized, Unavailable
 from benchhost.server import problems
 from benchhost.server.auth import is_public
 from benchhost.server.documented import Documented, documented, documented_of
@@ -41,7 +41,7 @@ ABOUT = (
 
 _REF = "#/components/schemas/{name}"
 _PATH_TYPE = re.compile(r"\{(\w+):\w+\}")
-_PROVIDED = {"host", "benchmark", "tenant"}
+_PROVIDED = {"host", "benchmark", "tenant", "admitted"}
 
 
 @get("/openapi.json", tags=["host"], opt=documented(answer=JsonObject))
@@ -108,7 +108,7 @@ class Document:
             if not needs_nothing:
                 errors.append(NoVersions)
         if told.body is not None:
-            errors += [Malformed, TooLarge]
+            errors += [Malformed, TooLarge, Busy]
         if not needs_nothing and (self._asks_for_key or decides_itself):
             errors.append(Unauthorized)
         operation: JsonObject = {
@@ -163,7 +163,7 @@ class Document:
                 "description": "; ".join(titles[slug] for slug in sorted(titles)) + ".",
                 "content": {problems.MEDIA_TYPE: {"schema": self._schema(Problem)}},
             }
-            if status in (429, 503):
+            if status == 429:
                 response["headers"] = RETRY_AFTER
             self._responses[key] = response
             found[str(status)] = {"$ref": f"#/components/responses/{key}"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from litestar import get
 from litestar.di import NamedDependency
 
+import benchhost
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.roster import Roster
 from benchhost.registry import REASONS, Fault
 from benchhost.server.host import Host
-from benchhost.wire.native import Plugin, Plugins
+from benchhost.wire.native import Index, Plugin, Plugins
 from benchhost.wire.vals import Health
 
 
@@ -17,6 +18,12 @@ from benchhost.wire.vals import Health
 async def health() -> Health:
     """Say that the host answers. It does before all plugins are loaded."""
     return Health()
+
+
+@get("/", tags=["host"])
+async def index(host: NamedDependency[Host]) -> Index:
+    """Say what is served here, and where to read on."""
+    return Index(benchhost.__version__, sorted(benchmark.name for benchmark in host.roster if benchmark.fault is None))
 
 
 @get("/v1/plugins", tags=["host"])

@@ -38,6 +38,7 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.UnknownEvaluation: 404,
     errors.UnknownRun: 404,
     errors.TooLarge: 413,
+    errors.BatchTooLarge: 413,
     errors.Malformed: 422,
     errors.Busy: 429,
     errors.NotOffered: 501,
@@ -118,7 +119,7 @@ def answer_to(error: Exception) -> Answer:
             detail = error.said or BenchhostError.title
         else:
             detail = title if status != 500 else BenchhostError.title
-        if isinstance(error, Busy | Unavailable) and error.retry_after is not None:
+        if isinstance(error, Busy):
             headers["retry-after"] = str(math.ceil(error.retry_after))
         if status == 401:
             headers["www-authenticate"] = "Bearer"

@@ -20,8 +20,9 @@ from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from benchhost.errors import Malformed, TooLarge
+from benchhost.errors import Busy, Malformed, TooLarge
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server.auth import Admitted, served
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 
@@ -81,29 +82,34 @@ def _in_place_of_the_handler(route: Route, status: int) -> Callable[..., ASGIApp
                 await app(scope, receive, send)
                 return
             host: Host = scope["litestar_app"].state.host
+            admitted: Admitted = scope["state"]["admitted"]
+            benchmark = await served(scope, host, scope["path_params"]["name"])
             try:
-                accept = _checked_headers(scope, host)
-                body = await _body(receive, host.largest_body)
-            except TooLarge:
+                accept, length = _checked_headers(scope, host)
+                with host.bodies.room_for(length):
+                    body = await _body(receive, host.largest_body)
+                    reply = await route(Call(host, benchmark, admitted.tenant, accept, body))
+                    await _send(send, status, reply)
+            except (TooLarge, Busy):
                 await _discard_rest(receive)
                 raise
-            benchmark = host.roster.get(scope["path_params"]["name"])
-            await benchmark.ready()
-            reply = await route(Call(host, benchmark, scope["state"].get("tenant", ""), accept, body))
-            await _send(send, status, reply)
 
         return answer
 
     return middleware
 
 
-def _checked_headers(scope: HTTPScope, host: Host) -> str:
-    """Refuse a body that is too large or no JSON before it is read; return what the caller accepts."""
-    accept = ""
+def _checked_headers(scope: HTTPScope, host: Host) -> tuple[str, int]:
+    """Refuse a body that is too large or no JSON before it is read.
+
+    Returns what the caller accepts, and the most bytes that the body may have.
+    """
+    accept, length = "", host.largest_body
     content_type = b""
     for name, value in scope["headers"]:
         if name == b"content-length":
-            if int(value) > host.largest_body:
+            length = int(value)
+            if length > host.largest_body:
                 raise too_large(host.largest_body)
         elif name == b"content-type":
             content_type = value
@@ -111,7 +117,7 @@ def _checked_headers(scope: HTTPScope, host: Host) -> str:
             accept = value.decode("latin-1")
     if content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise Malformed("expected a body of the content type application/json", ("header", "content-type"))
-    return accept
+    return accept, length
 
 
 async def _body(receive: Receive, largest: int) -> bytes:

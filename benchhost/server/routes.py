@@ -24,5 +24,5 @@ BENCHMARK_ROUTES = [
 ]
 """What every benchmark offers, under ``/b/<name>``."""
 
-HOST_ROUTES = [plugins.health, plugins.plugins]
+HOST_ROUTES = [plugins.index, plugins.health, plugins.plugins]
 """What the host itself offers."""

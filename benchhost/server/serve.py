@@ -34,9 +34,6 @@ LOCK_FILE = "lock"
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
-ENDING = 15
-"""Seconds that a worker has, beyond the time to drain, to end its graders and close the store."""
-
 BACKLOG = 4096
 """Connections that may wait to be accepted."""
 
@@ -167,7 +164,7 @@ def serve(settings: Settings) -> None:
         log_level=LogLevels(settings.log_level),
         log_dictconfig=log.GRANIAN,
         respawn_failed_workers=True,
-        workers_kill_timeout=math.ceil(settings.drain_timeout) + ENDING,
+        workers_kill_timeout=max(1, math.ceil(settings.drain_timeout)),  # it waits for requests until then
         pid_file=settings.state / PID_FILE,
     )
     me = os.getpid()

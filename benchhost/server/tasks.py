@@ -13,6 +13,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 import benchhost
 from benchhost.errors import GradingFailed, InvalidSlice, Malformed, NotOffered, UnknownDataset, UnknownTask
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server.auth import Admitted
 from benchhost.server.documented import documented
 from benchhost.server.problems import NotFound
 from benchhost.server.raw import JSON
@@ -34,17 +35,19 @@ async def health(benchmark: NamedDependency[HostedBenchmark]) -> Health:  # noqa
 
 
 @get("/version", tags=["health"], opt=documented(raises=[UnknownDataset]))
-async def version(benchmark: NamedDependency[HostedBenchmark], dataset: DatasetName = None) -> Version:
-    """Say which host and plugin answer, and which version of a dataset."""
-    named = benchmark.catalogue(dataset) if dataset or "default" in benchmark.datasets else None
+async def version(
+    benchmark: NamedDependency[HostedBenchmark], admitted: NamedDependency[Admitted], dataset: DatasetName = None
+) -> Version:
+    """Say which host and plugin answer and, to those who may use them, which version of a dataset."""
+    named = None
+    if admitted.known and (dataset or "default" in benchmark.datasets):
+        named = benchmark.catalogue(dataset)
     return Version(
         framework_version=benchhost.__version__,
         service_name=benchmark.entry.distribution,
         service_version=benchmark.entry.version,
         dataset_version=named.fingerprint if named else None,
-        eval_mode="sandbox"
-        if benchmark.offers("retrieve_task") and not benchmark.offers("evaluate_response")
-        else "text",
+        eval_mode="text" if benchmark.offers("evaluate_response") else "sandbox",
     )
 
 

@@ -83,6 +83,15 @@ class Problem(msgspec.Struct):
     evaluation_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class Index(msgspec.Struct):
+    """What is here: the benchmarks that are served, and where to read on."""
+
+    framework_version: str
+    benchmarks: list[str]
+    plugins: str = "/v1/plugins"
+    openapi: str = "/openapi.json"
+
+
 class Plugin(msgspec.Struct):
     """An installed plugin and how it is. ``reason`` and ``message`` are there when it is faulty."""
 

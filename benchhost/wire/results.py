@@ -15,7 +15,7 @@ import msgspec
 from benchhost.contract import Result
 from benchhost.errors import Malformed
 from benchhost.wire.bodies import decode, malformed
-from benchhost.wire.vals import FinalScoreRequest, ScoreRequest, Status
+from benchhost.wire.vals import FinalScoreRequest, Status
 
 _STATUSES: tuple[str, ...] = get_args(Status)
 
@@ -56,6 +56,12 @@ class _Score(msgspec.Struct):
     dataset: str | None = None
 
 
+class _LooseScore(msgspec.Struct):
+    run_id: str
+    evaluation_results: dict[str, Any]
+    dataset: str | None = None
+
+
 class Given(msgspec.Struct):
     """What is to be scored: for every given task its result, or ``None`` where there is none."""
 
@@ -67,7 +73,7 @@ class Given(msgspec.Struct):
 _fast_final_score = msgspec.json.Decoder(_FinalScore)
 _fast_score = msgspec.json.Decoder(_Score)
 _final_score = msgspec.json.Decoder(FinalScoreRequest)
-_score = msgspec.json.Decoder(ScoreRequest)
+_loose_score = msgspec.json.Decoder(_LooseScore)
 
 
 def of_final_score(body: bytes) -> Given:
@@ -93,12 +99,8 @@ def of_score(body: bytes) -> Given:
     try:
         request = _fast_score.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        plain = decode(_score, body)
-        values = {
-            task_id: verdict.result if verdict is not None and verdict.status == "evaluated" else None
-            for task_id, verdict in plain.evaluation_results.items()
-        }
-        return Given(plain.run_id, plain.dataset, {task_id: _one(value, task_id) for task_id, value in values.items()})
+        plain = decode(_loose_score, body)
+        return Given(plain.run_id, plain.dataset, {t: _of_verdict(v, t) for t, v in plain.evaluation_results.items()})
     results = {
         task_id: verdict.result if verdict is not None and verdict.status == "evaluated" else None
         for task_id, verdict in request.evaluation_results.items()
@@ -141,3 +143,15 @@ def _one(value: Any, task_id: str) -> GivenResult | None:
     except msgspec.ValidationError as error:
         problem = malformed(str(error))
         raise Malformed(str(problem), (*place, *problem.location[1:])) from None
+
+
+def _of_verdict(value: Any, task_id: str) -> GivenResult | None:
+    """Read one verdict, and say what is wrong with it."""
+    if value is None:
+        return None
+    try:
+        verdict = msgspec.convert(value, _Verdict)
+    except msgspec.ValidationError as error:
+        problem = malformed(str(error))
+        raise Malformed(str(problem), ("body", "evaluation_results", task_id, *problem.location[1:])) from None
+    return verdict.result if verdict.status == "evaluated" else None

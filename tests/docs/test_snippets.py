@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 import tomllib
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +50,13 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
         yield reader
         if reader.demo_port is not None:
             reader.demo("stop")
+
+
+def until_loaded(url: str) -> None:
+    """Wait as long as a reader would, who is not as fast as a test."""
+    with contextlib.suppress(urllib.error.HTTPError):  # a host with a key says it to none but its holders
+        while b'"loading"' in urllib.request.urlopen(f"{url}/v1/plugins", timeout=60).read():
+            time.sleep(0.02)
 
 
 class Reader:
@@ -149,6 +158,7 @@ class Reader:
             self._server.stop()
         running = serving(self._state, *flags, plugins=[self.installed], environ=environ)
         self._server = self._stack.enter_context(running)
+        until_loaded(self._server.url)
 
     def install(self, what: str) -> None:
         """Install what the page has made, as pip would; what the tests have installed must only be there."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchhost.errors import Busy, TooLarge
+from benchhost.errors import Busy, BatchTooLarge
 from benchhost.evaluation.limits import Gate, Limits
 from benchhost.evaluation.slots import Slots
 
@@ -152,7 +152,7 @@ async def test_to_come_back_is_asked_for_after_a_second_at_least_and_a_minute_at
 
 async def test_what_never_fits_is_not_told_to_come_back():
     gate = Gate("x", Limits(queued=10), 2)
-    with pytest.raises(TooLarge, match="at most 12"):
+    with pytest.raises(BatchTooLarge, match="at most 12"):
         gate.enter(13)
 
 

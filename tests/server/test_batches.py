@@ -149,9 +149,9 @@ def test_a_batch_that_could_never_be_taken_is_too_large(small):
 
 
 def test_a_batch_over_the_limit_is_refused_as_a_whole_and_told_when_to_come_back(small):
-    responses = ["2", "sleep:1 a", "sleep:1 b"]
+    responses = ["2", "sleep:3 a", "sleep:3 b"]
     slow = {"run_id": "busy", "submissions": [{"task_id": "q1", "response": each} for each in responses]}
-    body = {"submissions": [{"task_id": "q1", "response": str(n)} for n in range(4)]}
+    body = {"submissions": [{"task_id": "q1", "response": f"never seen before {n}"} for n in range(4)]}
     headers = {"content-type": "application/json", **LINES}
     with small.open("POST", PATH, json.dumps(slow).encode(), headers) as running:
         for headers in ({}, LINES):

@@ -173,5 +173,5 @@ def test_schemathesis_finds_nothing(tmp_path, key):
         ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=170)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "Tested: 18" in done.stdout
+        assert "Tested: 19" in done.stdout
         assert "Traceback" not in running.said()

@@ -50,7 +50,7 @@ def test_a_body_is_taken_when_slashes_are_doubled(host):
     assert host.post("//b/q//v1//evaluate", BODIES["/b/q/v1/evaluate"]).status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/b", "/b/q", "/nope", "/b/q/nope", "/b/nope/nope", "/docs", "/openapi", "/B/q"])
+@pytest.mark.parametrize("path", ["/b", "/b/q", "/nope", "/b/q/nope", "/b/nope/nope", "/docs", "/openapi", "/B/q"])
 def test_an_unknown_path_is_not_found(host, path):
     answer = host.get(path)
     assert (answer.status, answer.detail) == (404, "Not Found")
@@ -198,11 +198,15 @@ SECRET = "sk-0123456789-do-not-repeat"
             {"evaluation_results": {"q1": {"status": "evaluated", "result": {"score": 1, "metrics": {"m": SECRET}}}}},
             ["body", "evaluation_results", "q1", "result", "metrics"],
         ),
-        ("/b/q/v1/score", {"evaluation_results": {"q1": {"status": SECRET}}}, ["body", "evaluation_results", "status"]),
+        (
+            "/b/q/v1/score",
+            {"evaluation_results": {"q1": {"status": SECRET}}},
+            ["body", "evaluation_results", "q1", "status"],
+        ),
         (
             "/b/q/v1/score",
             {"evaluation_results": {"q1": {"status": "evaluated", "result": {"score": [SECRET]}}}},
-            ["body", "evaluation_results", "q1", "score"],
+            ["body", "evaluation_results", "q1", "result", "score"],
         ),
     ],
 )

@@ -1,0 +1,104 @@
+"""Who is let in while plugins change, what plugins are given of the host, and how much is held at once."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from benchhost.errors import Busy
+from benchhost.server.bodies import TIMES, Bodies
+from benchhost.testing import install_plugin, serving
+
+OPEN = """
+import os
+from benchhost import Benchmark, Result, Task
+
+class Plugin(Benchmark):
+    def load_datasets(self):
+        return {"default": [Task(id="1", question="?")], "hidden-holdout": []}
+
+    def evaluate_response(self, task, response):
+        return Result(score=1.0, feedback=" ".join(sorted(os.environ)))
+"""
+
+CLOSED = OPEN + "    def check_auth(self, headers):\n        return False\n"
+
+
+def get(url: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_a_request_is_answered_by_the_plugin_that_let_it_in(tmp_path):
+    install_plugin(tmp_path / "plugins", "own", OPEN)
+    body = json.dumps({"task_id": "1", "response": "x"}).encode()
+    with serving(tmp_path / "state", "--only", "own", plugins=[tmp_path / "plugins"]) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        assert get(f"{server.url}/b/own/version")[0] == 200
+        with socket.create_connection((host, int(port)), timeout=30) as slow:
+            head = ["POST /b/own/evaluate-response HTTP/1.1", "Host: x", "Content-Type: application/json"]
+            slow.sendall("\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body[:5])
+            time.sleep(0.3)  # until it is let in
+            install_plugin(tmp_path / "plugins", "own", CLOSED, version="1.0")
+            server.process.send_signal(signal.SIGHUP)
+            end = time.monotonic() + 30
+            while get(f"{server.url}/b/own/verify-task-ids")[0] != 401:
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            slow.sendall(body[5:])
+            assert b" 200 " in slow.recv(65536).split(b"\r\n")[0]
+
+
+def test_a_plugin_is_not_given_the_settings_of_the_host_or_of_other_plugins(tmp_path):
+    install_plugin(tmp_path / "plugins", "own", OPEN)
+    environ = {"BENCHMARK_API_KEY": "k" * 20, "BENCHHOST_BENCHMARKS__OTHER__TOKEN": "t" * 20, "MY_OWN": "1"}
+    headers = {"authorization": f"bearer {'k' * 20}", "content-type": "application/json"}
+    with serving(tmp_path / "state", "--only", "own", plugins=[tmp_path / "plugins"], environ=environ) as server:
+        body = json.dumps({"task_id": "1", "response": "x"}).encode()
+        request = urllib.request.Request(f"{server.url}/b/own/evaluate-response", body, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            names = json.loads(answer.read())["feedback"].split()
+        assert "MY_OWN" in names
+        assert not [name for name in names if name.startswith(("BENCHHOST_", "BENCHMARK_"))]
+        strangers = json.loads(get(f"{server.url}/b/own/version?dataset=hidden-holdout")[1])
+        assert strangers["dataset_version"] is None
+        assert get(f"{server.url}/b/own/version?dataset=nope")[0] == 200
+        known = json.loads(get(f"{server.url}/b/own/version?dataset=hidden-holdout", headers)[1])
+        assert known["dataset_version"]
+
+
+def test_bodies_have_room_until_there_is_none():
+    bodies = Bodies(largest=10)
+    with bodies.room_for(TIMES * 10 - 1), bodies.room_for(1), pytest.raises(Busy), bodies.room_for(1):
+        pass
+    with bodies.room_for(TIMES * 10):
+        pass
+
+
+@pytest.mark.parametrize("broken", ["state", "database", "endless"])
+def test_what_would_fail_in_every_worker_is_said_in_a_sentence_before_any_starts(tmp_path, broken):
+    state, flags = tmp_path / "state", []
+    if broken == "state":
+        state.write_text("a file")
+    else:
+        state.mkdir()
+    if broken == "database":
+        (state / "benchhost.db").write_bytes(b"no database" * 1000)
+    if broken == "endless":
+        flags = ["--drain-timeout", "inf"]
+    command = [sys.executable, "-m", "benchhost", "serve", "--state", str(state), "--port", "0", *flags]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode in (1, 2)
+    assert ended.stderr.startswith("Error: ")
+    assert len(ended.stderr.splitlines()) == 1
