@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 import msgspec
 
 from benchhost.contract import EvaluationStatus, FinalScore, Result, Task
-from benchhost.errors import Busy, GradingFailed, BatchTooLarge, UnknownTask
+from benchhost.errors import BatchTooLarge, Busy, GradingFailed, UnknownTask
 from benchhost.evaluation.evaluator import Context, Evaluator
 from benchhost.evaluation.evaluator import Submission as Judged
 from benchhost.evaluation.hosted import HostedBenchmark

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchhost.errors import Busy, BatchTooLarge
+from benchhost.errors import BatchTooLarge, Busy
 from benchhost.evaluation.limits import Gate, Limits
 from benchhost.evaluation.slots import Slots
 

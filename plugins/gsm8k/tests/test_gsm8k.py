@@ -110,9 +110,7 @@ def test_every_policy_row_is_decided_on_purpose():
 def test_the_readme_has_a_reason_for_every_policy_row():
     readme = (CHECKOUT / "plugins" / "gsm8k" / "README.md").read_text("utf-8")
     table = readme.split("## What is decided, case by case")[1]
-    read_as = [line.split("|")[2].strip() for line in table.splitlines() if "|" in line][
-        2:
-    ]
+    read_as = [line.split("|")[2].strip() for line in table.splitlines() if "|" in line][2:]
     assert read_as == ["nothing" if number is None else str(number) for number in POLICY.values()]
 
 
