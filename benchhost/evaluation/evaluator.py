@@ -22,7 +22,7 @@ from benchhost.evaluation.identity import evaluation_id, response_digest
 from benchhost.evaluation.limits import Gate, Limits
 from benchhost.evaluation.owners import Owner
 from benchhost.log import get_logger
-from benchhost.store import Claim, Evaluation, Finish, Store
+from benchhost.store import Claim, Claimed, Evaluation, Finish, Store
 
 _log = get_logger()
 
@@ -59,6 +59,7 @@ class Evaluator:
 
     async def recover(self) -> int:
         """Mark what processes that are gone left unfinished, and return how many evaluations that were."""
+        self._owner.sweep()
         return sum([await self._store.interrupt(o) for o in await self._store.owners() if not self._owner.is_alive(o)])
 
     async def find(self, evaluation: str, *, tenant: str, benchmark: str) -> Evaluation:
@@ -127,7 +128,7 @@ class Evaluator:
             news: asyncio.Queue[list[Evaluation] | None] = asyncio.Queue()
             judging = asyncio.create_task(self._evaluate_many(benchmark, new, futures, gate, news))
             self._judging.add(judging)  # so that it is kept, also when nobody waits for it any more
-            judging.add_done_callback(self._judging.discard)
+            judging.add_done_callback(self._judged)
         if scored:
             yield [(position, evaluation) for id_, evaluation in scored.items() for position in positions[id_]]
         while (evaluations := await news.get()) is not None:
@@ -211,8 +212,8 @@ class Evaluator:
         finally:
             gate.give_back()
             gate.took(time.monotonic() - started)
-        [finished] = await self._record([(evaluation, outcome)])
-        return finished
+        finished, taken = await self._record([(evaluation, outcome)])
+        return finished[0] if finished else await self._settled(*taken[0])
 
     async def _evaluate_many(
         self,
@@ -242,6 +243,12 @@ class Evaluator:
                 del self._running[id_]
             news.put_nowait(None)
 
+    def _judged(self, judging: asyncio.Task[None]) -> None:
+        """Say why a batch failed, also when nobody waits for it any more."""
+        self._judging.discard(judging)
+        if not judging.cancelled() and (error := judging.exception()) is not None:
+            _log.error("batch failed", error=type(error).__name__, cause=str(error))
+
     async def _judge_many(
         self,
         benchmark: HostedBenchmark,
@@ -249,46 +256,76 @@ class Evaluator:
         gate: Gate,
         tell: Callable[[list[Evaluation]], None],
     ) -> None:
-        claimed = await self._store.claim([claim for claim, _ in new.values()])
+        claimed = await self._claimed([claim for claim, _ in new.values()])
         mine = [each.evaluation for each in claimed if each.mine]
         if done := [each.evaluation for each in claimed if each.evaluation.status == "scored"]:
             tell(done)
+        lost: list[tuple[Evaluation, Finish]] = []
         calls = ((evaluation, evaluation.task, new[evaluation.id][1]) for evaluation in mine)
         if mine:
             async with aclosing(benchmark.call_each("evaluate_response", mine[0].dataset, calls, gate)) as finished:
                 async for group in finished:
                     for _, _, seconds in group:
                         gate.took(seconds)
-                    tell(await self._record([(evaluation, outcome) for evaluation, outcome, _ in group]))
+                    recorded, taken = await self._record([(evaluation, outcome) for evaluation, outcome, _ in group])
+                    lost += taken
+                    if recorded:
+                        tell(recorded)
 
         async def join(claim: Claim, response: bytes) -> None:
             tell([await self._judge(benchmark, await self._granted(claim), response, gate)])
 
+        async def settle(evaluation: Evaluation, finish: Finish) -> None:
+            tell([await self._settled(evaluation, finish)])
+
         others = [each.evaluation for each in claimed if not each.mine]
         elsewhere = [new[evaluation.id] for evaluation in others if evaluation.status != "scored"]
-        for failure in await asyncio.gather(*(join(*each) for each in elsewhere), return_exceptions=True):
+        waiting = [*(join(*each) for each in elsewhere), *(settle(*each) for each in lost)]
+        for failure in await asyncio.gather(*waiting, return_exceptions=True):
             if failure is not None:
                 raise failure
 
-    async def _record(self, outcomes: Sequence[tuple[Evaluation, Answer | Exception]]) -> list[Evaluation]:
-        """Keep outcomes; when this returns, they are on disk."""
+    async def _record(
+        self, outcomes: Sequence[tuple[Evaluation, Answer | Exception]]
+    ) -> tuple[list[Evaluation], list[tuple[Evaluation, Finish]]]:
+        """Keep outcomes; return the evaluations that are on disk now, and those that were taken from us meanwhile.
+
+        Another process takes what is running under one that it thinks dead.
+        """
         finishes = [_finish(evaluation, outcome) for evaluation, outcome in outcomes]
         kept = await self._store.finish(finishes)
-        return [
-            _finished(evaluation, finish) if recorded else await self._recorded(evaluation)
-            for (evaluation, _), finish, recorded in zip(outcomes, finishes, kept, strict=True)
-        ]
+        finished: list[Evaluation] = []
+        taken: list[tuple[Evaluation, Finish]] = []
+        for (evaluation, _), finish, recorded in zip(outcomes, finishes, kept, strict=True):
+            if recorded:
+                finished.append(_finished(evaluation, finish))
+            else:
+                _log.warning("an evaluation was taken by another process", evaluation=evaluation.id)
+                taken.append((evaluation, finish))
+        return finished, taken
 
-    async def _recorded(self, evaluation: Evaluation) -> Evaluation:
-        """Read what became of an evaluation that was taken from us, as one whose process was thought dead is."""
-        found = await self._store.evaluation(evaluation.id)
-        return found if found is not None else evaluation
+    async def _settled(self, evaluation: Evaluation, finish: Finish) -> Evaluation:
+        """Wait for what becomes of an evaluation that was taken from us; our outcome counts if nobody else has one."""
+        claim = Claim(**{name: getattr(evaluation, name) for name in Claim.__struct_fields__})
+        while True:
+            evaluation = await self._granted(claim)
+            if evaluation.status != "running":
+                return evaluation
+            finish = msgspec.structs.replace(finish, attempt=evaluation.attempt)
+            [recorded] = await self._store.finish([finish])
+            if recorded:
+                return _finished(evaluation, finish)
+
+    async def _claimed(self, claims: Sequence[Claim]) -> list[Claimed]:
+        """Claim evaluations, as a process that others can see is alive."""
+        self._owner.hold()
+        return await self._store.claim(claims)
 
     async def _granted(self, claim: Claim) -> Evaluation:
         """Claim an evaluation until it is ours to judge, or finished by whoever judges it."""
         pause, longest = LOOK_AGAIN
         while True:
-            [claimed] = await self._store.claim([claim])
+            [claimed] = await self._claimed([claim])
             evaluation = claimed.evaluation
             if claimed.mine:
                 return evaluation
@@ -303,7 +340,7 @@ class Evaluator:
                     break
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
-                evaluation = await self._recorded(evaluation)
+                evaluation = await self._store.evaluation(claim.id) or evaluation
             if evaluation.status in ("scored", "error"):  # an error too is the outcome of what was joined
                 return evaluation
 

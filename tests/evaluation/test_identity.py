@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
 
 import pytest
+import structlog.testing
 
 from benchhost.errors import Busy, StoreFailed, UnknownEvaluation
 from benchhost.evaluation.evaluator import Context, Submission
@@ -279,3 +282,96 @@ async def test_at_the_start_what_was_left_unfinished_is_marked(hub):
     assert (await hub.store.evaluation(left.id)).status == "interrupted"
     assert (await hub.store.evaluation(running.id)).status == "running"
     alive.close()
+
+
+async def taken_away(hub, response: str) -> None:
+    """Do as a process does that thinks this one dead."""
+    claim = claim_of(hub, response, hub.owner.id)
+    end = time.monotonic() + 5
+    while not await hub.store.interrupt(hub.owner.id, claim.id):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+async def test_what_another_process_has_taken_is_answered_when_that_one_has_judged_it(hub, calls):
+    other = Owner(hub.owner._folder)
+    waiting = [
+        asyncio.create_task(hub.judge("counting", "slow taken")),
+        asyncio.create_task(hub.judge_all("counting", ("0", "slow taken too"), ("1", "slow taken too"))),
+    ]
+    claims = []
+    for response in ("slow taken", "slow taken too"):
+        await taken_away(hub, response)
+        claims.append(claim_of(hub, response, other.id))
+    assert [each.mine for each in await hub.store.claim(claims)] == [True, True]
+    await asyncio.sleep(0.6)
+    assert len(calls()) == 3
+    assert not any(each.done() for each in waiting)
+    await hub.store.finish(
+        [
+            Finish(id=claim.id, owner=other.id, attempt=2, status="scored", result=b"{}", finished_at=1.0)
+            for claim in claims
+        ]
+    )
+    single, [taken, own] = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert {(each.status, each.attempt, each.result) for each in (single, taken)} == {("scored", 2, b"{}")}
+    assert (own.status, own.attempt) == ("scored", 1)
+    other.close()
+
+
+async def test_what_was_taken_and_given_up_has_the_outcome_that_is_at_hand(hub, calls):
+    single = asyncio.create_task(hub.judge("counting", "slow given up"))
+    batch = asyncio.create_task(hub.judge_all("counting", ("0", "slow given up too")))
+    for response in ("slow given up", "slow given up too"):
+        await taken_away(hub, response)
+    evaluations = [await single, *await batch]
+    assert {(each.status, each.attempt) for each in evaluations} == {("scored", 2)}
+    assert evaluations == [await hub.store.evaluation(each.id) for each in evaluations]
+    assert len(calls()) == 2
+
+
+async def test_a_process_that_judges_is_seen_to_be_alive_although_its_lock_file_was_removed(hub):
+    other = Owner(hub.owner._folder)
+    for judging in (
+        lambda: hub.judge("counting", "slow and seen"),
+        lambda: hub.judge_all("counting", ("0", "slow and seen too")),
+    ):
+        hub.owner._path.unlink()
+        assert not other.is_alive(hub.owner.id)
+        task = asyncio.create_task(judging())
+        await asyncio.sleep(0.1)
+        assert other.is_alive(hub.owner.id)
+        await task
+    other.close()
+
+
+async def test_at_the_start_the_files_of_processes_that_are_gone_are_removed(hub):
+    gone = Owner(hub.owner._folder)
+    gone.close()
+    gone._path.touch()  # as one that was killed leaves it
+    await hub.evaluator.recover()
+    assert [path.name for path in hub.owner._folder.iterdir()] == [hub.owner.id]
+
+
+async def test_a_batch_that_fails_when_nobody_waits_for_it_any_more_is_told_of_in_the_log(hub, monkeypatch):
+    async def full(finishes):
+        raise StoreFailed("the disk is full")
+
+    unheard = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: unheard.append(context))
+    try:
+        with monkeypatch.context() as patch, structlog.testing.capture_logs() as log:
+            patch.setattr(hub.store, "finish", full)
+            leaving = asyncio.create_task(hub.judge_all("counting", ("0", "slow and left to fail")))
+            await asyncio.sleep(0.05)
+            leaving.cancel()
+            await asyncio.wait([leaving])
+            while hub.evaluator._judging:
+                await asyncio.wait(hub.evaluator._judging, timeout=5)
+            gc.collect()
+    finally:
+        loop.set_exception_handler(None)
+    assert unheard == []
+    [line] = [line for line in log if line["event"] == "batch failed"]
+    assert (line["error"], line["cause"]) == ("StoreFailed", "the disk is full")
