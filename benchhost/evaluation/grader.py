@@ -44,6 +44,9 @@ THREADS = 64
 TICK = 0.25
 """Seconds between two looks at the clock: how late an overrun may be noticed."""
 
+BREATH = 0.001
+"""Seconds after which a stream that only yields lets others, and its own messages, have their turn."""
+
 LONGEST = 100_000
 """The most characters of a message or a traceback that are passed on."""
 
@@ -221,11 +224,15 @@ def _fold(operation: Operation, chunks: Iterator[Any], tell: Tell) -> Answer | R
 
 
 async def _fold_async(operation: Operation, chunks: AsyncIterator[Any], tell: Tell) -> Answer | Refused:
+    turned = time.monotonic()
     async for chunk in chunks:
         if (answer := _of_chunk(operation, chunk, tell)) is not None:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
             return answer
+        if time.monotonic() - turned > BREATH:  # it may never await anything that gives the loop a turn
+            await asyncio.sleep(0)
+            turned = time.monotonic()
     raise _no_result(operation)
 
 

@@ -183,6 +183,8 @@ class AsyncGenerator(_Base):
         if response.text == "two":
             yield Result(score=0.5)
             raise AssertionError("nobody reads on after the first result")
+        while response.text == "endless":
+            yield Message("more")
         await asyncio.sleep(0)
         yield Message("second")
         yield DEEDS[response.text]()

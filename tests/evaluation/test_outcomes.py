@@ -85,6 +85,7 @@ CASES = [
         ("nan", "HookReturned"),
     ]],
     ("generator", "half a character of a message", "scored"),
+    ("asyncgenerator", "endless", "HookOverran"),
     *[(name, deed, outcome) for name in NAMES[4:] for deed, outcome in [
         ("good", "scored"),
         ("raise", "HookRaised"),
@@ -198,6 +199,19 @@ async def test_messages_go_to_whoever_listens(hub):
             evaluation = await hub.evaluator.evaluate(benchmark, Context(run="listened"), Submission("7", "good"))
             assert evaluation.id == claim.id
             assert [messages.receive_nowait(), messages.receive_nowait()] == ["first", "second"]
+
+
+async def test_a_stream_that_only_yields_is_heard_at_once_ends_at_its_deadline_and_holds_up_nobody(hub):
+    benchmark = hub.roster.get("asyncgenerator")
+    before = [grader._pid for grader in benchmark._graders.processes if not grader.retired]
+    claim = hub.evaluator._claim(benchmark, Context(run="endless"), "7", b"endless")
+    with hub.evaluator.events.listen(claim.id) as messages:
+        endless = asyncio.create_task(hub.judge("asyncgenerator", "endless", task="7", run="endless"))
+        assert [await asyncio.wait_for(messages.receive(), 0.5) for _ in range(3)] == ["first", "more", "more"]
+        assert (await hub.judge("asyncgenerator", "good", run="endless")).status == "scored"
+        assert not endless.done()
+    assert "evaluate_response did not finish within 1 s" in (await endless).cause
+    assert [grader._pid for grader in benchmark._graders.processes if not grader.retired] == before
 
 
 async def test_a_blocked_grader_does_not_hold_up_who_comes_later(hub, monkeypatch):
