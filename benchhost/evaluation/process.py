@@ -82,7 +82,7 @@ class Zygote:
             raise
 
     def kill(self, pid: int) -> None:
-        """End a grader at once, and everything that it has started."""
+        """End a grader at once, and what its hooks have started, but for what has a session of its own."""
         with contextlib.suppress(OSError):  # then the zygote is gone, and every grader with it
             self._socket.send(msgspec.msgpack.encode(zygote.Kill(pid)))
 

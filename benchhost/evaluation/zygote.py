@@ -3,8 +3,11 @@
 Starting an interpreter costs a tenth of a second, and forking a large process copies its page
 tables; a fork of this process costs a few milliseconds and shares what it has imported. It is a fresh
 interpreter each time it is started, so it sees the plugins that are installed now, and their newest
-code. It does nothing but fork, reap and, when the host hangs up, end everything that it forked, and
-everything that was started by what it forked.
+code. It does nothing but fork, reap and, when the host hangs up, end everything that it forked.
+
+Each grader leads a process group, which ends with it: what its hooks have started goes too. A program
+that a hook gives a session or a group of its own escapes that, and is the author's to end. (Adopting
+what a dead grader leaves behind, as a subreaper does, would not tell whose it was.)
 
 The host sends msgpack requests as datagrams: :class:`Spawn`, with one end of a socket pair attached by
 which it tells the grader what to load, and :class:`Kill`. The first datagram that comes back holds the
@@ -127,7 +130,7 @@ def main(host: socket.socket) -> None:
                 finally:
                     os._exit(1)  # whatever happens, a child must not end its siblings, as the lines below do
             with contextlib.suppress(OSError):  # the child was faster, and may be gone by now
-                os.setpgid(pid, pid)  # each grader leads a group, so that what a hook has started ends with it
+                os.setpgid(pid, pid)  # so that what a hook has started ends with it
             children.add(pid)
             os.close(handles[0])
             host.send(msgspec.msgpack.encode(pid))
