@@ -8,6 +8,7 @@ import os
 import secrets
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,9 +19,11 @@ from benchhost.evaluation.roster import Hosting, Roster
 from benchhost.log import get_logger
 from benchhost.registry import Fault
 from benchhost.server.bodies import Bodies
-from benchhost.server.run_manager import RunManager
 from benchhost.settings import Settings
 from benchhost.store import Store, open_store
+
+if TYPE_CHECKING:
+    from benchhost.server.run_manager import RunManager
 
 _log = get_logger()
 
@@ -34,7 +37,8 @@ class Host:
     roster: Roster
     evaluator: Evaluator
     store: Store
-    runs: RunManager
+    runs: RunManager | None = None
+    """What carries out the runs of callers, if the settings allow it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -72,15 +76,18 @@ class Host:
             opened.push_async_callback(self._stop_finding)
             if wait:
                 await self.plugins_found()
-            self.runs = RunManager(
-                self.store,
-                self.evaluator,
-                self.roster,
-                state,
-                most=settings.max_runs,
-                patience=settings.drain_timeout / 2,
-            )
-            opened.push_async_callback(self.runs.close)
+            if settings.allow_runs:
+                from benchhost.server.run_manager import RunManager
+
+                self.runs = RunManager(
+                    self.store,
+                    self.evaluator,
+                    self.roster,
+                    state,
+                    most=settings.max_runs,
+                    patience=settings.drain_timeout / 2,
+                )
+                opened.push_async_callback(self.runs.close)
             gc.freeze()  # what is there by now stays: the collector need not go through it again and again
             self._opened = opened.pop_all()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from litestar import get, post
@@ -29,6 +29,9 @@ from benchhost.server.raw import EVENTS, Call, Reply, raw_post
 from benchhost.store import RunRecord
 from benchhost.wire import runs as wire
 from benchhost.wire.bodies import decode
+
+if TYPE_CHECKING:
+    from benchhost.server.run_manager import RunManager
 
 STILL_HERE = 30
 """After how many looks at a run in which nothing changed a stream says that it is still there."""
@@ -60,9 +63,9 @@ _encode = msgspec.json.Encoder().encode
 )
 async def start_run(call: Call) -> Reply:
     """Have a model attempt tasks of the benchmark. The answer is the run, which goes on in the host."""
-    _must_be_allowed(call.host)
+    manager = _manager_of(call.host)
     request = decode(_request, call.body)
-    return Reply(_encode(await call.host.runs.start(call.benchmark.name, request, call.tenant)))
+    return Reply(_encode(await manager.start(call.benchmark.name, request, call.tenant)))
 
 
 @get("/v1/runs", tags=["runs"], opt=documented(raises=[RunsNotAllowed, UnknownRun, Malformed, StoreFailed]))
@@ -74,10 +77,10 @@ async def runs(
     before: Annotated[str | None, QueryParameter(description="List what was started before this run.")] = None,
 ) -> wire.Runs:
     """List the runs of the benchmark, the newest first."""
-    _must_be_allowed(host)
+    manager = _manager_of(host)
     if before is not None:
-        await host.runs.find(before, benchmark=benchmark.name, tenant=tenant)
-    return await host.runs.page(benchmark=benchmark.name, tenant=tenant, limit=limit, before=before)
+        await manager.find(before, benchmark=benchmark.name, tenant=tenant)
+    return await manager.page(benchmark=benchmark.name, tenant=tenant, limit=limit, before=before)
 
 
 @get("/v1/runs/{run_id:str}", tags=["runs"], opt=documented(raises=[RunsNotAllowed, UnknownRun, StoreFailed]))
@@ -88,7 +91,8 @@ async def run(
     run_id: FromPath[str],
 ) -> wire.Run:
     """Show a run: how far it has come, or what it came to."""
-    return host.runs.show(await _found(host, benchmark, tenant, run_id))
+    manager = _manager_of(host)
+    return manager.show(await manager.find(run_id, benchmark=benchmark.name, tenant=tenant))
 
 
 @get(
@@ -105,8 +109,9 @@ async def run_events(
     run_id: FromPath[str],
 ) -> Stream:
     """Follow a run. Every event says all there is to say, so nobody needs those that they have missed."""
-    record = await _found(host, benchmark, tenant, run_id)
-    return Stream(_events(host, record), media_type=EVENTS, headers={"cache-control": "no-store"})
+    manager = _manager_of(host)
+    record = await manager.find(run_id, benchmark=benchmark.name, tenant=tenant)
+    return Stream(_events(manager, record), media_type=EVENTS, headers={"cache-control": "no-store"})
 
 
 @post(
@@ -122,26 +127,23 @@ async def cancel_run(
     run_id: FromPath[str],
 ) -> wire.Run:
     """Have a run begin nothing more; asked for again, have it drop what is under way. A run that has ended stays."""
-    return await host.runs.cancel(await _found(host, benchmark, tenant, run_id))
+    manager = _manager_of(host)
+    return await manager.cancel(await manager.find(run_id, benchmark=benchmark.name, tenant=tenant))
 
 
-def _must_be_allowed(host: Host) -> None:
-    if not host.settings.allow_runs:
+def _manager_of(host: Host) -> RunManager:
+    if host.runs is None:
         raise RunsNotAllowed(
             "This host carries out no runs for callers. Its operator can allow it: benchhost serve --allow-runs"
         )
+    return host.runs
 
 
-async def _found(host: Host, benchmark: HostedBenchmark, tenant: str, run_id: str) -> RunRecord:
-    _must_be_allowed(host)
-    return await host.runs.find(run_id, benchmark=benchmark.name, tenant=tenant)
-
-
-async def _events(host: Host, record: RunRecord) -> AsyncIterator[bytes]:
+async def _events(manager: RunManager, record: RunRecord) -> AsyncIterator[bytes]:
     """Say what happens to a run as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
     number = silent = 0
     yield b"retry: 2000\n\n"
-    async for shown in host.runs.watch(record):
+    async for shown in manager.watch(record):
         if shown is None:
             silent += 1
             if silent % STILL_HERE == 0:

@@ -106,9 +106,11 @@ class Worker:
         to who follows a run is finished when the run is. The loop is told of the signal beside this, by
         way of its wake-up descriptor, and calls granian's handler.
         """
-        loop = asyncio.get_running_loop()
+        runs, loop = self._host.runs, asyncio.get_running_loop()
+        if runs is None:
+            return
         for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda *_: loop.call_soon_threadsafe(self._host.runs.stop))
+            signal.signal(each, lambda *_: loop.call_soon_threadsafe(runs.stop))
 
     async def _reload_when_wanted(self) -> None:
         while True:
