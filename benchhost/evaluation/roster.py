@@ -26,7 +26,8 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     ``key`` is the secret that digests of tasks are keyed with. ``settings_of`` gives the operator's
     settings of a plugin by its name; ``only`` names the plugins to serve (all, when it is empty);
     ``load_timeout`` and ``drain_timeout`` are in seconds; ``graders`` is the most grader processes that
-    a benchmark may have. ``on_fault`` is told of each plugin that turns out to be faulty.
+    a benchmark may have. ``on_fault`` is told of each plugin that turns out to be faulty. With
+    ``announce``, the log says what is served as soon as all plugins are loaded.
     """
 
     key: bytes = b""
@@ -36,6 +37,7 @@ class Hosting(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout: float = 300.0
     graders: int = 1
     on_fault: Callable[[Fault], None] = lambda _: None
+    announce: bool = False
 
 
 class _Installation:
@@ -86,6 +88,7 @@ class Roster:
         self._installation = _Installation(hosting)
         self._reloading = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._announcing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Find the plugins and begin to load them, without waiting for them.
@@ -93,10 +96,20 @@ class Roster:
         Raises :class:`~benchhost.errors.UsageError` when one that is to be served is not installed.
         """
         await self._installation.open()
+        if self._hosting.announce:
+            self._announcing = asyncio.create_task(self._announce())
 
     async def loaded(self) -> None:
         """Wait until every plugin is loaded or found faulty."""
         await self._installation.loaded()
+
+    async def _announce(self) -> None:
+        await self._installation.loaded()
+        self._tell("plugins loaded")
+
+    def _tell(self, event: str) -> None:
+        served = {benchmark.name: benchmark.datasets for benchmark in self if benchmark.state == "serving"}
+        _log.info(event, benchmarks=served, faulty=len(self.faults()))
 
     async def reload(self) -> None:
         """Find and load all plugins anew, then serve those; what is under way with the old ones is finished first.
@@ -116,7 +129,7 @@ class Roster:
         leaving = asyncio.create_task(self._let_go(old))
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
-        _log.info("plugins reloaded", benchmarks=sorted(fresh.benchmarks), faults=len(self.faults()))
+        self._tell("plugins reloaded")
 
     async def _let_go(self, old: _Installation) -> None:
         # A request that has already found its benchmark may be a few turns of the event loop from using it.
@@ -155,5 +168,7 @@ class Roster:
 
     async def close(self) -> None:
         """Let what is under way finish, then end every grader."""
+        if self._announcing is not None:
+            self._announcing.cancel()
         await self._installation.close(self._hosting.drain_timeout)
         await asyncio.gather(*self._leaving)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import structlog.testing
 
 from benchhost.errors import UsageError
 from benchhost.evaluation import roster as roster_module
@@ -76,3 +77,24 @@ async def test_after_it_is_closed_a_call_is_a_failure_of_ours_and_hangs_nobody(h
     await hub.roster._installation.close(0)
     evaluation = await asyncio.wait_for(hub.judge("late", "too late"), 5)
     assert evaluation.status == "error"
+
+
+async def test_when_all_are_loaded_the_log_says_what_is_served_and_after_a_reload_in_the_same_words(open_hub, tmp_path):
+    install_plugin(tmp_path / "plugins", "late", SOURCE)
+    install_plugin(tmp_path / "plugins", "broken", "raise RuntimeError")
+    with structlog.testing.capture_logs() as log:
+        async with open_hub(tmp_path / "hub", tmp_path / "plugins", only=["late", "broken"], announce=True) as hub:
+            assert log == []
+            await hub.roster.loaded()
+            await asyncio.sleep(0)
+            await hub.roster.reload()
+    said = {"benchmarks": {"late": {"default": 1}}, "faulty": 1, "log_level": "info"}
+    assert log == [{"event": "plugins loaded"} | said, {"event": "plugins reloaded"} | said]
+
+
+async def test_who_stops_before_all_are_loaded_says_nothing_of_it(open_hub, tmp_path):
+    install_plugin(tmp_path / "plugins", "late", SOURCE)
+    with structlog.testing.capture_logs() as log:
+        async with open_hub(tmp_path / "hub", tmp_path / "plugins", only=["late"], announce=True):
+            await asyncio.sleep(0.1)
+    assert log == []
