@@ -74,6 +74,29 @@ def raw_post(path: str, *, tags: list[str], status: int = 200, **what: Any) -> C
     return dress
 
 
+def from_memory(key_of: Callable[[HTTPScope], str | None]) -> Callable[..., ASGIApp]:
+    """Make the middleware of a route that answers what the benchmark remembers under a key, if it does.
+
+    Finding the arguments of a handler costs twice what sending the ids of ten thousand tasks does.
+    """
+
+    def middleware(app: ASGIApp) -> ASGIApp:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            scope = cast("HTTPScope", scope)  # a GET handler gets no other
+            admitted: Admitted = scope["state"]["admitted"]
+            key = key_of(scope) if scope["method"] == "GET" else None
+            if key is not None and admitted.benchmark is not None:
+                body = admitted.benchmark.memo.get(key)
+                if body is not None:
+                    await _send(send, 200, Reply(body))
+                    return
+            await app(scope, receive, send)
+
+        return answer
+
+    return middleware
+
+
 def _in_place_of_the_handler(route: Route, status: int) -> Callable[..., ASGIApp]:
     def middleware(app: ASGIApp) -> ASGIApp:
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:

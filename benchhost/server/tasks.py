@@ -16,7 +16,7 @@ from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted
 from benchhost.server.documented import documented
 from benchhost.server.problems import NotFound
-from benchhost.server.raw import JSON
+from benchhost.server.raw import JSON, from_memory
 from benchhost.tasks import Catalogue, select
 from benchhost.wire.vals import Health, RetrievedTask, TaskIds, TaskList, Version
 
@@ -51,7 +51,12 @@ async def version(
     )
 
 
-@get("/verify-task-ids", tags=["tasks"], opt=documented(raises=[InvalidSlice, UnknownDataset, UnknownTask]))
+@get(
+    "/verify-task-ids",
+    tags=["tasks"],
+    opt=documented(raises=[InvalidSlice, UnknownDataset, UnknownTask]),
+    middleware=[from_memory(lambda scope: None if scope["query_string"] else "ids default")],
+)
 async def verify_task_ids(
     benchmark: NamedDependency[HostedBenchmark],
     dataset: DatasetName = None,
@@ -92,7 +97,12 @@ async def retrieve_task(
     return _json((await benchmark.call("retrieve_task", dataset=catalogue.name, task=known)).data)
 
 
-@get("/v1/datasets/{dataset:str}/tasks", tags=["tasks"], opt=documented(raises=[NotFound, NotOffered]))
+@get(
+    "/v1/datasets/{dataset:str}/tasks",
+    tags=["tasks"],
+    opt=documented(raises=[NotFound, NotOffered]),
+    middleware=[from_memory(lambda scope: f"tasks {scope['path_params']['dataset']}")],
+)
 async def tasks(benchmark: NamedDependency[HostedBenchmark], dataset: FromPath[str]) -> Response[TaskList]:
     """List the public parts of every task of a dataset."""
     try:
