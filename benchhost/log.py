@@ -66,7 +66,7 @@ def configure(level: Level, format: Format) -> None:  # noqa: A002 - it is the n
         tail: list[Processor] = [structlog.processors.format_exc_info]
         renderer = structlog.processors.JSONRenderer(default=_shown)
     else:
-        tail = []
+        tail = [_cause_below]
         renderer = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
     head: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -137,6 +137,13 @@ def _mask_text(text: str) -> str:
 def _shown(value: object) -> str:
     """Say of an object what JSON has no way to say."""
     return _mask_text(repr(value))
+
+
+def _cause_below(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Show a person what an author's code raised as it was raised, with its lines below each other."""
+    if "\n" in str(event.get("cause", "")) and "exception" not in event and "exc_info" not in event:
+        event["exception"] = event.pop("cause")
+    return event
 
 
 def _mask_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

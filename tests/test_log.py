@@ -248,3 +248,13 @@ def test_importing_the_log_does_not_load_rich_and_leaves_it_to_others():
 def test_a_rich_that_is_loaded_already_stays():
     program = "import sys, rich, benchhost.log\nassert sys.modules['rich'] is rich\n"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_cause_of_several_lines_is_shown_to_a_person_line_by_line(capsys):
+    log.configure("info", "console")
+    log.get_logger().error("evaluation failed", cause="Traceback:\n  line 1\nValueError: x", task="1")
+    said = capsys.readouterr().err
+    assert "\nTraceback:\n  line 1\nValueError: x" in said
+    log.configure("info", "json")
+    log.get_logger().error("evaluation failed", cause="Traceback:\n  line 1", task="1")
+    assert json.loads(capsys.readouterr().err)["cause"] == "Traceback:\n  line 1"
