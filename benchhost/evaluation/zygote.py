@@ -34,6 +34,10 @@ MOST = 1 << 20
 """The longest datagram, in bytes."""
 
 
+LEFT_TO_THE_HOST = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""A terminal's Ctrl-C goes to the whole group, and so does the SIGTERM of some service managers."""
+
+
 class Spawn(msgspec.Struct, tag="spawn"):
     """Fork a grader. The answer is its process id, or a text that says why it could not be forked."""
 
@@ -57,15 +61,19 @@ def start() -> tuple[subprocess.Popen[bytes], socket.socket]:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("BENCHHOST_", "BENCHMARK_API_KEY"))
     }
-    with theirs:
-        process = subprocess.Popen(
-            # Unbuffered, since a grader ends without a farewell, and what an author printed is to be seen.
-            [sys.executable, "-u", "-m", "benchhost.evaluation.zygote", str(theirs.fileno())],
-            env=environment,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno(),  # what an author prints must not mix with what a command prints
-        )
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_THE_HOST)  # until it has its own handlers
+    try:
+        with theirs:
+            process = subprocess.Popen(
+                # Unbuffered, since a grader ends without a farewell, and what an author printed is to be seen.
+                [sys.executable, "-u", "-m", "benchhost.evaluation.zygote", str(theirs.fileno())],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr.fileno(),  # what an author prints must not mix with what a command prints
+            )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return process, ours
 
 
@@ -75,11 +83,11 @@ def main(host: socket.socket) -> None:
     from benchhost.evaluation import grader
     from benchhost.evaluation.lifeline import end_with_parent
 
-    # A terminal's Ctrl-C goes to the whole group, and so does the SIGTERM of some service managers; the
-    # host decides when its graders end. A handler that does nothing, unlike SIG_IGN, is not passed on to
-    # the programs that an author's hook may start.
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # The host decides when its graders end. A handler that does nothing, unlike SIG_IGN, is not passed on
+    # to the programs that an author's hook may start.
+    for each in LEFT_TO_THE_HOST:
         signal.signal(each, _ignore)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, LEFT_TO_THE_HOST)
     woken, waker = socket.socketpair()
     for end in (woken, waker):
         end.setblocking(False)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -431,3 +432,19 @@ async def test_a_want_of_descriptors_at_the_start_is_waited_out(open_hub, short,
         await hub.roster.loaded()
         assert (wanting, hub.roster.faults()) == (0, [])
         assert (await hub.judge("good", "x", task="1")).status == "scored"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_to_the_whole_group_ends_nothing_that_is_just_starting(open_hub, short, tmp_path, sent):
+    (short.parent / "sitecustomize.py").write_text(f"import os; os.kill(os.getpid(), {int(sent)})")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    async with open_hub(tmp_path / "hub", short.parent, only=["good"]) as hub:
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+        assert (await hub.judge("good", "x", task="1")).status == "scored"
+        [grader] = hub.graders()
+        assert int(blocked_in(grader), 16) == 0, "what hooks start could not be stopped by anybody"
+
+
+def blocked_in(process: int) -> str:
+    [mask] = [line.split()[1] for line in Path(f"/proc/{process}/status").read_text().splitlines() if "SigBlk" in line]
+    return mask
