@@ -123,13 +123,22 @@ class Frames(asyncio.Protocol, Generic[IncomingT]):
         self._outgoing: list[Any] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
+        self._writable = asyncio.Event()
+        self._writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class does not derive from it
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._writable.set()
         self._on_lost()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
 
     def data_received(self, data: bytes) -> None:
         if self._missing > 0:  # a large frame comes in many pieces: they are joined once, when all are there
@@ -157,6 +166,11 @@ class Frames(asyncio.Protocol, Generic[IncomingT]):
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(message)
+
+    async def sent(self) -> None:
+        """Let the event loop turn, and wait until the other end has read enough to be sent more."""
+        await asyncio.sleep(0)
+        await self._writable.wait()
 
     def close(self) -> None:
         """Send what is waiting, then hang up."""

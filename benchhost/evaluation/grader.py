@@ -14,7 +14,7 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 import msgspec
@@ -165,7 +165,7 @@ class _Grader:
             if value is None:
                 value = operation.begin()
             if isinstance(value, AsyncIterator):
-                answer = await _fold_async(operation, value, functools.partial(self._tell, number))
+                answer = await _fold_async(operation, value, functools.partial(self._tell, number), self._frames.sent)
             else:
                 answer = operation.end(await value if inspect.isawaitable(value) else value)
         except BaseException as error:  # an author's code may raise anything, SystemExit included
@@ -223,7 +223,9 @@ def _fold(operation: Operation, chunks: Iterator[Any], tell: Tell) -> Answer | R
     raise _no_result(operation)
 
 
-async def _fold_async(operation: Operation, chunks: AsyncIterator[Any], tell: Tell) -> Answer | Refused:
+async def _fold_async(
+    operation: Operation, chunks: AsyncIterator[Any], tell: Tell, sent: Callable[[], Awaitable[None]]
+) -> Answer | Refused:
     turned = time.monotonic()
     async for chunk in chunks:
         if (answer := _of_chunk(operation, chunk, tell)) is not None:
@@ -231,7 +233,7 @@ async def _fold_async(operation: Operation, chunks: AsyncIterator[Any], tell: Te
                 await chunks.aclose()
             return answer
         if time.monotonic() - turned > BREATH:  # it may never await anything that gives the loop a turn
-            await asyncio.sleep(0)
+            await sent()
             turned = time.monotonic()
     raise _no_result(operation)
 
