@@ -9,7 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 PATIENCE = 0.005
-"""Seconds without progress after which more threads are put to work."""
+"""Seconds without progress after which more threads are put to work; and the longest that results wait for others."""
+
+TOGETHER = 64
+"""How many results are handed over at once at the latest."""
 
 
 class HookThreads:
@@ -61,6 +64,8 @@ class HookThreads:
                 threading.Thread(target=self._work, daemon=True).start()
 
     def _watch(self, taken_before: int) -> None:
+        if self._results:
+            self._hand_over()
         with self._lock:
             if not self._jobs:
                 self._watching = False
@@ -80,7 +85,8 @@ class HookThreads:
             result = job()
             with self._lock:
                 self._results.append(result)
-                if self._told:
+                # While more is queued, results wait for each other: until they are many, or the next look.
+                if self._told or (self._jobs and len(self._results) < TOGETHER):
                     continue
                 self._told = True
             self._loop.call_soon_threadsafe(self._hand_over)
