@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import resource
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,23 +11,13 @@ from statistics import median
 from typing import NamedTuple
 
 from agreement import same_answers, submission
+from effort import Effort, cost_of
+from runs import resume, runner, runner_memory
 from servers import BIN, Server, benchhost, fastapi, limit
 from table import Row, added, less, more
 
 OURS, PLAIN, RECORDING, BARE = "benchhost", "FastAPI", "FastAPI, SQLAlchemy", "bare limit"
 MANY = {f"small-{index:02d}": "Hundred" for index in range(49)} | {"ten-thousand": "TenThousand"}
-
-
-class Effort(NamedTuple):
-    """How long to measure: ``rounds``, each of ``seconds`` for each contender, in a new ``folder``."""
-
-    folder: Path
-    rounds: int
-    seconds: float
-
-    def fresh(self) -> Path:
-        """Name a folder that does not exist yet."""
-        return next(path for index in itertools.count() if not (path := self.folder / str(index)).exists())
 
 
 class Sample(NamedTuple):
@@ -222,20 +210,12 @@ def command_line(effort: Effort) -> list[Row]:
     }
     found: dict[str, list[float]] = {name: [] for name in commands}
     for _, (name, command) in itertools.product(range(4 * effort.rounds), commands.items()):
-        found[name].append(cpu_of(command))
+        found[name].append(cost_of(command).cpu)
     empty = median(found["nothing"])
     return [
         added("import benchhost, CPU s", median(found["import benchhost"]), "empty interpreter", empty, 0.06),
         added("benchhost --help, CPU s", median(found["benchhost --help"]), "empty interpreter", empty, 0.1),
     ]
-
-
-def cpu_of(command: list[str]) -> float:
-    """Run a command to its end and return the CPU seconds that it took."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 MEASURES: dict[str, Callable[[Effort], list[Row]]] = {
@@ -248,4 +228,7 @@ MEASURES: dict[str, Callable[[Effort], list[Row]]] = {
     "memory": memory,
     "startup": startup,
     "command-line": command_line,
+    "runner": runner,
+    "runner-memory": runner_memory,
+    "resume": resume,
 }

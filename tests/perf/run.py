@@ -16,7 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measures import MEASURES, Effort
+from effort import Effort
+from measures import MEASURES
 from table import markdown, write
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -39,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchhost-perf-") as folder:
         for name in chosen.only or MEASURES:
             print(f"measuring {name} ...", file=sys.stderr, flush=True)
-            rows += MEASURES[name](Effort(Path(folder), rounds, seconds))
+            rows += MEASURES[name](Effort(Path(folder), rounds, seconds, chosen.quick))
     text = f"{markdown(rows)}\n\n{machine()} Rounds: {rounds}, of {seconds:g} s for each contender."
     print(text)
     if chosen.write:

@@ -171,6 +171,14 @@ def limit(folder: Path, count: int = 10_000) -> Server:
     return Server("bare limit", folder, [*command, "--log-level", "warning", "limit:app"], "", environment)
 
 
+def model_server(folder: Path) -> Server:
+    """The provider of :mod:`model_server`; ``base`` is what follows its address in the base URL of a client."""
+    folder.mkdir()
+    command = [str(BIN / "granian"), "--interface", "rsgi", "--port", "{port}", "--workers", "1", "--no-access-log"]
+    environment = {"PYTHONPATH": str(HERE), "MODEL_LATENCY": "0.2"}
+    return Server("model server", folder, [*command, "--log-level", "warning", "model_server:app"], "/v1", environment)
+
+
 def free_port() -> int:
     """Find a port that nobody listens at."""
     with socket.socket() as probe:

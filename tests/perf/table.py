@@ -40,12 +40,16 @@ def less(what: str, ours: float, against: str, theirs: float, target: float | No
     return Row(what, number(ours), against, number(theirs), f"{ratio:.2f}x", wish, kept)
 
 
-def added(what: str, ours: float, against: str, theirs: float, target: float) -> Row:
+def added(what: str, ours: float, against: str, theirs: float, target: float | None = None) -> Row:
     """Compare by difference: ``target`` is the most that ours may add to theirs."""
     difference = ours - theirs
-    return Row(
-        what, number(ours), against, number(theirs), f"{difference:+.3f}", f"at most +{target:g}", difference <= target
-    )
+    wish, kept = ("", None) if target is None else (f"at most +{target:g}", difference <= target)
+    return Row(what, number(ours), against, number(theirs), f"{difference:+.3f}", wish, kept)
+
+
+def under(what: str, ours: float, against: str, theirs: float, most: float) -> Row:
+    """Show the difference, where the target is the most that ours may be, whatever theirs is."""
+    return Row(what, number(ours), against, number(theirs), f"{ours - theirs:+.3f}", f"at most {most:g}", ours <= most)
 
 
 def markdown(rows: list[Row]) -> str:
