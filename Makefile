@@ -12,7 +12,7 @@ LOCK := uv pip compile pyproject.toml --group dev --universal --python-version 3
 	--custom-compile-command "make lock" --output-file requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test tests lint format demo demo-stop perf lock upgrade clean
+.PHONY: help setup test tests again lint format demo demo-stop perf lock upgrade clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ test: lint tests ## Check and test everything
 
 tests: $(READY)
 	@$(BIN)/python -m pytest --quiet --numprocesses auto --dist worksteal
+
+again: $(READY) lint ## Test once more, one at a time, what failed last
+	@$(BIN)/python -m pytest --quiet --last-failed --last-failed-no-failures none
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check --quiet .

@@ -77,9 +77,6 @@ class Plan:
 _JUDGED = frozenset(status.value for status in EvaluationStatus if not status.retriable)
 
 
-_JUDGED = frozenset(status.value for status in EvaluationStatus if not status.retriable)
-
-
 def work_left(record: AttemptRecord, task_digest: str | None, config: RunConfig, retry: frozenset[str]) -> Work:
     """Say what a recorded attempt leaves to do.
 

@@ -113,7 +113,7 @@ DEEDS = {
     "huge metric": lambda: _changed(Result(score=1.0), metrics={"m": 10**400}),
     "unencodable private": lambda: Result(score=1.0, private={"object": object()}),
     "endless private": lambda: Result(score=1.0, private=_endless()),
-    "deep private": lambda: Result(score=1.0, private={"deep": _nested(5000)}),
+    "deep private": lambda: Result(score=1.0, private={"deep": _nested(50_000)}),
     "huge private": lambda: Result(score=1.0, private={"n": 2**70}),
     "half a character of feedback": lambda: Result(score=1.0, feedback="\ud800"),
     "close": lambda: os.closerange(0, 64) or Result(score=1.0),
