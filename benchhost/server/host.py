@@ -70,7 +70,9 @@ class Host:
             interrupted = await self.evaluator.recover()
             if interrupted:
                 _log.warning("evaluations were left unfinished by a worker that is gone", evaluations=interrupted)
-            self.roster = Roster(msgspec.structs.replace(hosting(settings), key=_key(state / "key"), on_fault=_tell))
+            self.roster = Roster(
+                msgspec.structs.replace(hosting(settings), key=_key(state / "key"), on_fault=_tell, announce=True)
+            )
             opened.push_async_callback(self.roster.close)
             self._finding = asyncio.create_task(self.roster.open())
             opened.push_async_callback(self._stop_finding)
