@@ -119,7 +119,7 @@ async def test_a_reload_takes_up_new_upgraded_and_removed_plugins_and_drops_nobo
         await asyncio.gather(*asking)
     assert {status for status, _ in seen} == {200}
     assert {version for _, version in seen} == {"1.0", "2.0"}
-    assert len(seen) > 300
+    assert len(seen) > 100
 
     answers = await asyncio.gather(*slow)
     assert [(status, result["feedback"]) for status, result in answers] == [(200, "1.0")] * 6
