@@ -71,7 +71,7 @@ class Host:
             if interrupted:
                 _log.warning("evaluations were left unfinished by a worker that is gone", evaluations=interrupted)
             self.roster = Roster(
-                msgspec.structs.replace(hosting(settings), key=_key(state / "key"), on_fault=_tell, announce=True)
+                msgspec.structs.replace(hosting(settings), key=_key(state / "key"), on_fault=_tell, announce=not wait)
             )
             opened.push_async_callback(self.roster.close)
             self._finding = asyncio.create_task(self.roster.open())

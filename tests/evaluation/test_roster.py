@@ -9,6 +9,7 @@ import structlog.testing
 
 from benchhost.errors import UsageError
 from benchhost.evaluation import roster as roster_module
+from benchhost.log import configure
 from benchhost.testing import install_plugin
 
 pytestmark = pytest.mark.anyio
@@ -82,6 +83,7 @@ async def test_after_it_is_closed_a_call_is_a_failure_of_ours_and_hangs_nobody(h
 async def test_when_all_are_loaded_the_log_says_what_is_served_and_after_a_reload_in_the_same_words(open_hub, tmp_path):
     install_plugin(tmp_path / "plugins", "late", SOURCE)
     install_plugin(tmp_path / "plugins", "broken", "raise RuntimeError")
+    configure("info", "json")  # another test may have left less to be logged
     with structlog.testing.capture_logs() as log:
         async with open_hub(tmp_path / "hub", tmp_path / "plugins", only=["late", "broken"], announce=True) as hub:
             assert log == []
