@@ -11,7 +11,7 @@ import msgspec
 
 from benchhost.cli.options import read, settings_options
 from benchhost.cli.run_options import as_json, print_json
-from benchhost.errors import PluginFault
+from benchhost.errors import BenchhostError
 
 
 @click.command()
@@ -67,7 +67,7 @@ async def _list(settings: Any, as_json: bool) -> None:
             err=True,
         )
     if settings.strict and causes:
-        raise PluginFault("faulty", f"{len(causes)} of {len(told)} plugins are faulty")
+        raise BenchhostError(f"{len(causes)} of {len(told)} plugins are faulty")
 
 
 def _tasks(number: int) -> str:

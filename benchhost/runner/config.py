@@ -75,7 +75,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     ``concurrency`` is the most attempts that are generated at once, ``evaluations`` the most that are
     evaluated at once. ``max_cost`` (USD) and ``max_tokens_total`` stop the run before it takes more;
-    what earlier sessions of it took counts. ``only`` restricts this session to some of the run's tasks.
+    what it took before counts. ``only`` restricts what is done now to some of the run's tasks.
     Without ``generate`` nothing is asked of the model, without ``evaluate`` nothing is judged.
 
     ``retry`` names what is to be attempted again although it is finished: statuses (``max_time``,

@@ -56,7 +56,7 @@ class Plan:
         return True
 
     def owed(self, options: RunOptions) -> Iterator[Owed]:
-        """Yield what is to be done in this session."""
+        """Yield what is to be done now, under these options."""
         wanted = {Work.GENERATE} if options.generate else set()
         wanted |= {Work.EVALUATE} if options.evaluate else set()
         for slot in range(self.size):
@@ -70,7 +70,7 @@ class Plan:
                 yield Owed(task_id, epoch + 1, number, work)
 
     def count(self, work: Work) -> int:
-        """Return for how many tasks and epochs this work is owed, whatever this session does."""
+        """Return for how many tasks and epochs this work is owed, whether or not it is done now."""
         return self._work.count(work)
 
 

@@ -158,7 +158,7 @@ class Progress:
             found.count += 1
 
     def errors_count(self) -> int:
-        """Return how many failures this session has seen."""
+        """Return how many failures were seen since this began."""
         return sum(error.count for error in self.errors.values())
 
     def warn(self, text: str) -> None:

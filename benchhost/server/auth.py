@@ -41,7 +41,7 @@ async def admit(scope: HTTPScope, host: Host) -> Admitted:
     public = is_public(name, rest)
     try:
         known = await _is_known(scope, host, benchmark)
-    except Exception:
+    except Exception:  # a check_auth may fail in any way; what is public is then told as to a stranger
         if not public:
             raise
         known = False
