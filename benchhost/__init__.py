@@ -15,11 +15,14 @@ from benchhost.contract import (
     GenerationStatus,
     Message,
     Model,
+    Provider,
     Public,
     Resources,
     Response,
     Result,
     Runner,
+    Sandbox,
+    SandboxSpec,
     Task,
 )
 
@@ -36,10 +39,13 @@ __all__ = [
     "GenerationStatus",
     "Message",
     "Model",
+    "Provider",
     "Public",
     "Resources",
     "Response",
     "Result",
     "Runner",
+    "Sandbox",
+    "SandboxSpec",
     "Task",
 ]

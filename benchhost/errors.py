@@ -42,6 +42,14 @@
     │   ├── HostUnreachable    it cannot be reached, or hung up, or kept silent
     │   ├── TokenRefused       it wants a token, or another one
     │   └── HostBusy           it asks to come back later
+    ├── SandboxError           a sandbox did not do what it was asked for
+    │   ├── SandboxNotFound    no sandbox of that id, or it is gone
+    │   ├── SandboxUnsupported the provider cannot make such a sandbox
+    │   ├── SandboxRefused     the provider does not let us in
+    │   ├── SandboxBusy        the provider can make no more sandboxes now
+    │   ├── SandboxUnavailable the provider failed, or cannot be had here
+    │   ├── SandboxFileError   a file of a sandbox cannot be read or written
+    │   └── CommandFailed      a command in a sandbox did not end well
     └── GradingFailed          a failure of ours, never of the submitter
         ├── HookRaised         the author's hook raised
         ├── HookOverran        the author's hook took longer than its deadline
@@ -422,6 +430,68 @@ class HostBusy(ClientError):
 
     slug = "host-busy"
     title = "The host is busy"
+
+
+class SandboxError(BenchhostError):
+    """A sandbox, or its provider, did not do what it was asked for."""
+
+    slug = "sandbox"
+    title = "The sandbox failed"
+
+
+class SandboxNotFound(SandboxError):
+    """No sandbox has that id, or it is gone."""
+
+    slug = "sandbox-not-found"
+    title = "Unknown sandbox"
+
+
+class SandboxUnsupported(SandboxError):
+    """The provider cannot make such a sandbox; the message says what it was asked for and where it can be had."""
+
+    slug = "sandbox-unsupported"
+    title = "No such sandbox can be made"
+
+
+class SandboxRefused(SandboxError):
+    """The provider does not accept the credentials."""
+
+    slug = "sandbox-refused"
+    title = "The sandbox provider refused the credentials"
+
+
+class SandboxBusy(SandboxError):
+    """The provider can make no more sandboxes at the moment."""
+
+    slug = "sandbox-busy"
+    title = "No more sandboxes at the moment"
+
+
+class SandboxUnavailable(SandboxError):
+    """The provider failed, cannot be reached, or cannot be had here; the message says what to change."""
+
+    slug = "sandbox-unavailable"
+    title = "The sandbox provider is not available"
+
+
+class SandboxFileError(SandboxError):
+    """A file of a sandbox cannot be read or written; the message says which, and why."""
+
+    slug = "sandbox-file"
+    title = "A file of the sandbox cannot be used"
+
+
+class CommandFailed(SandboxError):
+    """A command in a sandbox did not end with the code 0. ``reason`` is an ``ExitReason``."""
+
+    slug = "command-failed"
+    title = "A command in the sandbox failed"
+
+    def __init__(self, code: int | None, reason: str = "exited") -> None:
+        why = f"exit code {code}" if reason in ("exited", "signal") else f"reason {reason}"
+        super().__init__(f"Command failed with {why}")
+        self.code = code
+        self.reason = reason
 
 
 class GradingFailed(BenchhostError):

@@ -1,0 +1,8 @@
+"""Where sandboxes come from: the providers of the house, and those that plugins bring.
+
+Importing this loads no provider.
+"""
+
+from benchhost.sandbox.streaming import stream_command
+
+__all__ = ["stream_command"]
