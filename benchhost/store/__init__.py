@@ -1,4 +1,5 @@
-"""Keeps evaluations and runs durably: what was asked to be judged, by whom it is judged, and what came of it.
+"""Keeps evaluations and runs durably: what was asked to be judged, by whom it is judged, and what came of it;
+and who may use what.
 
 :class:`Store` says what a store promises; ``tests/store`` holds the suite that every store passes.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchhost.errors import UsageError
+from benchhost.store.access_records import AccessEvent, KeyRecord, TenantRecord
 from benchhost.store.memory import MemoryStore
 from benchhost.store.protocol import Store
 from benchhost.store.records import Claim, Claimed, Evaluation, Finish, Status
@@ -15,18 +17,21 @@ from benchhost.store.run_records import AttemptRecord, AttemptVerdict, RunEvent,
 from benchhost.store.sqlite import SQLiteStore
 
 __all__ = [
+    "AccessEvent",
     "AttemptRecord",
     "AttemptVerdict",
     "Claim",
     "Claimed",
     "Evaluation",
     "Finish",
+    "KeyRecord",
     "MemoryStore",
     "RunEvent",
     "RunRecord",
     "SQLiteStore",
     "Status",
     "Store",
+    "TenantRecord",
     "open_store",
 ]
 

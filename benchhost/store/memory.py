@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import msgspec
 
 from benchhost.errors import StoreFailed
+from benchhost.store.memory_access import MemoryAccess
 from benchhost.store.memory_runs import MemoryRuns
 from benchhost.store.protocol import Store
 from benchhost.store.records import Claim, Claimed, Evaluation, Finish, running
 
 
-class MemoryStore(MemoryRuns, Store):
-    """Keeps evaluations and runs in this process until it is closed."""
+class MemoryStore(MemoryAccess, MemoryRuns, Store):
+    """Keeps evaluations, runs and access in this process until it is closed."""
 
     def __init__(self) -> None:
         self._records: dict[str, Evaluation] | None = None
@@ -24,9 +25,11 @@ class MemoryStore(MemoryRuns, Store):
             raise StoreFailed("the store is open already")
         self._records = {}
         self._runs = {}
+        self._forget_access(opened=True)
 
     async def close(self) -> None:
         self._records = self._runs = None
+        self._forget_access(opened=False)
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         records = self._open_records()

@@ -104,6 +104,47 @@ MIGRATIONS: Sequence[Migration] = (
         """,
         "CREATE INDEX run_event_order ON run_event (run)",
     ),
+    # 3: who may use what. The number of the newest event is what every worker asks for, again and again.
+    (
+        """
+        CREATE TABLE tenant (
+            name TEXT PRIMARY KEY NOT NULL,
+            trial INTEGER,
+            revoked_at REAL
+        )
+        """,
+        """
+        CREATE TABLE granted (
+            tenant TEXT NOT NULL,
+            dataset TEXT NOT NULL,
+            PRIMARY KEY (tenant, dataset)
+        )
+        """,
+        """
+        CREATE TABLE access_key (
+            id TEXT PRIMARY KEY NOT NULL,
+            digest BLOB UNIQUE NOT NULL,
+            tenant TEXT NOT NULL,
+            datasets TEXT NOT NULL,
+            label TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            expires_at REAL,
+            revoked_at REAL,
+            used_at REAL
+        )
+        """,
+        """
+        CREATE TABLE access_event (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            at REAL NOT NULL,
+            by TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            tenant TEXT NOT NULL,
+            datasets TEXT NOT NULL,
+            key TEXT NOT NULL
+        )
+        """,
+    ),
 )
 
 

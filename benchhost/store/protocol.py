@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from benchhost.store.access_protocol import AccessStore
 from benchhost.store.records import Claim, Claimed, Evaluation, Finish
 from benchhost.store.run_protocol import RunStore
 
 
-class Store(RunStore):
-    """Keeps evaluations and runs. It is used from one event loop; several processes may have the same store open.
+class Store(RunStore, AccessStore):
+    """Keeps evaluations, runs and access.
+
+    It is used from one event loop; several processes may have the same store open.
 
     Every method but :meth:`close` raises :class:`~benchhost.errors.StoreFailed` when the store cannot
     read or keep a record, or is not open. The records of one call are kept together or not at all. A

@@ -22,6 +22,7 @@ from benchhost.store.commits import Commits
 from benchhost.store.migrations import migrate
 from benchhost.store.protocol import Store
 from benchhost.store.records import Claim, Claimed, Evaluation, Finish, running
+from benchhost.store.sqlite_access import SQLiteAccess
 from benchhost.store.sqlite_runs import SQLiteRuns
 
 _FIELDS = Evaluation.__struct_fields__
@@ -55,8 +56,8 @@ _OWNERS = "SELECT DISTINCT owner FROM evaluation WHERE status = 'running'"
 _COUNTS = "SELECT benchmark, status, count(*) FROM evaluation GROUP BY benchmark, status"
 
 
-class SQLiteStore(SQLiteRuns, Store):
-    """Keeps evaluations and runs in the file ``path``, which is created, with its parents, on first use.
+class SQLiteStore(SQLiteAccess, SQLiteRuns, Store):
+    """Keeps evaluations, runs and access in the file ``path``, which is created, with its parents, on first use.
 
     ``busy_timeout`` is how long, in seconds, a write waits for the other processes that write to the
     same file before it fails.
