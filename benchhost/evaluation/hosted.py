@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol, TypeVar
 
 from benchhost import errors
@@ -74,9 +75,7 @@ class HostedBenchmark:
         self._scorers = Graders(mother, plugin, load_timeout=load_timeout, most=1)
         self._description: Description | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._calls = 0
-        self._drained = asyncio.Event()
-        self._drained.set()
+        self._use = _Use()
 
     @property
     def name(self) -> str:
@@ -255,24 +254,16 @@ class HostedBenchmark:
         assert self._description is not None
         return self._description.evaluation_timeout
 
-    @contextlib.contextmanager
-    def in_use(self) -> Iterator[None]:
+    def in_use(self) -> AbstractContextManager[None]:
         """Keep the graders until the end of the ``with`` statement, also when the plugin is replaced meanwhile."""
-        self._calls += 1
-        self._drained.clear()
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._drained.set()
+        return self._use
 
     async def drain(self, timeout: float) -> None:
         """Wait until nobody uses it, at most ``timeout`` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self._calls:  # one may have begun between the end of the last one and now
-                    await self._drained.wait()
+                while self._use.users:  # one may have begun between the end of the last one and now
+                    await self._use.over.wait()
 
     def close(self) -> None:
         """Stop loading and end the graders."""
@@ -301,6 +292,24 @@ class HostedBenchmark:
 def unavailable(fault: Fault) -> Unavailable:
     """Make the error that a caller gets who asks for a faulty benchmark."""
     return Unavailable(f"The benchmark {fault.entry.name} is installed but cannot be served: {REASONS[fault.reason]}.")
+
+
+class _Use(AbstractContextManager[None]):
+    """Counts its users, of which there may be many at once. A generator would cost each of them more than the count."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.over = asyncio.Event()
+        self.over.set()
+
+    def __enter__(self) -> None:
+        self.users += 1
+        self.over.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self.users -= 1
+        if not self.users:
+            self.over.set()
 
 
 class Declined(Exception):

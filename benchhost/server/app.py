@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
-from litestar.params import FromPath
 from litestar.routes import HTTPRoute
 from litestar.types import Receive, Scope, Send
 
@@ -20,17 +19,19 @@ from benchhost.server.auth import Admitted, admit, refuse_pinned_version, served
 from benchhost.server.host import Host
 from benchhost.server.openapi import openapi
 from benchhost.server.problems import exception_handler, send_problem
+from benchhost.server.raw import raw_routes
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
 
 _SLASHES = re.compile("/{2,}")
 
 
 class App:
-    """The ASGI application: Litestar behind the door-keeper."""
+    """The ASGI application: Litestar, and before it the routes of bytes, behind the door-keeper."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._litestar = _litestar(host)
+        self._raw = raw_routes(BENCHMARK_ROUTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection."""
@@ -45,11 +46,14 @@ class App:
             except Exception as error:  # a check_auth may fail in any way, and must then let nobody in
                 await send_problem(send, error)
                 return
-            scope.setdefault("state", {})["admitted"] = admitted
-            if admitted.benchmark is not None:
-                with admitted.benchmark.in_use():
+            with admitted.benchmark.in_use() if admitted.benchmark is not None else nullcontext():
+                raw = self._raw.get(admitted.path) if scope["method"] == "POST" and admitted.name is not None else None
+                if raw is not None:
+                    await raw.answer(self._host, admitted, scope, receive, send)
+                else:
+                    scope.setdefault("state", {})["admitted"] = admitted
                     await self._litestar(scope, receive, send)
-                return
+            return
         await self._litestar(scope, receive, send)
 
 
@@ -88,8 +92,8 @@ def _litestar(host: Host) -> Litestar:
 
 
 def _benchmark_is() -> Provide:
-    async def benchmark(name: FromPath[str], scope: Scope, host: NamedDependency[Host]) -> HostedBenchmark:
-        return await served(scope, host, name)
+    async def benchmark(admitted: NamedDependency[Admitted], host: NamedDependency[Host]) -> HostedBenchmark:
+        return await served(host, admitted)
 
     return Provide(benchmark)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 
 import msgspec
-from litestar.types import HTTPScope, Scope
+from litestar.types import HTTPScope
 
 from benchhost.errors import BenchhostError, NoVersions, Unauthorized
 from benchhost.evaluation.hosted import HostedBenchmark
@@ -22,11 +22,14 @@ class Admitted(msgspec.Struct, frozen=True):
     There is one ``tenant`` so far, whose name is empty. ``benchmark`` is the one that the path is about,
     if that can be served: the one whose rule was asked is the one that answers, also when plugins are
     reloaded meanwhile. ``known`` says whether the caller has shown a credential, where one is asked for.
+    ``name`` is what the path calls the benchmark, if it is about one, and ``path`` the rest of it.
     """
 
     tenant: str
     benchmark: HostedBenchmark | None
     known: bool
+    name: str | None
+    path: str
 
 
 async def admit(scope: HTTPScope, host: Host) -> Admitted:
@@ -37,7 +40,7 @@ async def admit(scope: HTTPScope, host: Host) -> Admitted:
     name, rest = _benchmark_of(scope["path"])
     benchmark = None if name is None else await _served(host, name)
     if rest == "/health":
-        return Admitted("", benchmark, known=False)
+        return Admitted("", benchmark, False, name, rest)
     public = is_public(name, rest)
     try:
         known = await _is_known(scope, host, benchmark)
@@ -47,18 +50,17 @@ async def admit(scope: HTTPScope, host: Host) -> Admitted:
         known = False
     if not known and not public:
         raise Unauthorized("Unauthorized")
-    return Admitted("", benchmark, known)
+    return Admitted("", benchmark, known, name, rest)
 
 
-async def served(scope: Scope, host: Host, name: str) -> HostedBenchmark:
+async def served(host: Host, admitted: Admitted) -> HostedBenchmark:
     """Find the benchmark that an admitted request is about.
 
     Raises :class:`~benchhost.errors.UnknownBenchmark` or :class:`~benchhost.errors.Unavailable`.
     """
-    admitted: Admitted = scope["state"]["admitted"]
     if admitted.benchmark is not None:
         return admitted.benchmark
-    benchmark = host.roster.get(name)
+    benchmark = host.roster.get(admitted.name or "")
     await benchmark.ready()
     return benchmark
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 from benchhost.errors import Busy
 
 TIMES = 4
@@ -18,16 +15,16 @@ class Bodies:
         self._most = TIMES * largest
         self._held = 0
 
-    @contextlib.contextmanager
-    def room_for(self, size: int) -> Iterator[None]:
-        """Hold room for a body of at most ``size`` bytes.
+    def hold(self, size: int) -> int:
+        """Hold room for a body of at most ``size`` bytes, which are returned: they are to be let go.
 
         Raises :class:`~benchhost.errors.Busy` when there is none.
         """
         if self._held + size > self._most:
             raise Busy("Too many large requests are under way; retry later.", 1.0)
         self._held += size
-        try:
-            yield
-        finally:
-            self._held -= size
+        return size
+
+    def let_go(self, size: int) -> None:
+        """Let go of room that was held."""
+        self._held -= size

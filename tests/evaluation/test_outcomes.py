@@ -174,7 +174,7 @@ async def test_afterwards_every_gate_is_at_zero(hub, judged):
     for gate in hub.evaluator._gates.values():
         assert (gate._running, gate._entered, len(gate._waiters)) == (0, 0, 0)
     assert hub.evaluator._running == {}
-    assert all(not benchmark._calls for benchmark in hub.roster)
+    assert all(not benchmark._use.users for benchmark in hub.roster)
 
 
 async def test_hundreds_of_evaluations_and_dead_graders_leave_no_descriptor_behind(hub, judged, misbehaving):

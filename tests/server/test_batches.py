@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+from benchhost.server.raw import DISCARD_FOR
 from benchhost.testing import serving
 
 PATH = "/b/q/v1/evaluate-batch"
@@ -155,7 +156,9 @@ def test_a_batch_over_the_limit_is_refused_as_a_whole_and_told_when_to_come_back
     headers = {"content-type": "application/json", **LINES}
     with small.open("POST", PATH, json.dumps(slow).encode(), headers) as running:
         for headers in ({}, LINES):
+            asked = time.monotonic()
             answer = small.post(PATH, body, headers)
+            assert time.monotonic() - asked < DISCARD_FOR, "it waited for more of a body that it had read"
             assert answer.status == 429
             assert answer.detail == "The benchmark q has 3 evaluations running or waiting; retry later."
             assert 1 <= int(answer.headers["retry-after"]) <= 60

@@ -80,10 +80,12 @@ def test_a_plugin_is_not_given_the_settings_of_the_host_or_of_other_plugins(tmp_
 
 def test_bodies_have_room_until_there_is_none():
     bodies = Bodies(largest=10)
-    with bodies.room_for(TIMES * 10 - 1), bodies.room_for(1), pytest.raises(Busy), bodies.room_for(1):
-        pass
-    with bodies.room_for(TIMES * 10):
-        pass
+    held = [bodies.hold(TIMES * 10 - 1), bodies.hold(1)]
+    with pytest.raises(Busy):
+        bodies.hold(1)
+    for size in held:
+        bodies.let_go(size)
+    assert bodies.hold(TIMES * 10) == TIMES * 10
 
 
 @pytest.mark.parametrize("broken", ["state", "database", "endless"])
