@@ -1,0 +1,210 @@
+"""What the kernel offers to keep processes apart, and Python does not: called by way of the C library.
+
+Every function raises ``OSError`` as the functions of :mod:`os` do. The numbers are those of the kernel's own
+headers; where they differ between machines, x86_64 and aarch64 are known.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import platform
+import signal
+import socket
+import struct
+
+MACHINE = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
+"""The machine's name, as the kernel spells it."""
+
+CLONE_NEWNS = 0x0002_0000
+CLONE_NEWCGROUP = 0x0200_0000
+CLONE_NEWUTS = 0x0400_0000
+CLONE_NEWIPC = 0x0800_0000
+CLONE_NEWUSER = 0x1000_0000
+CLONE_NEWPID = 0x2000_0000
+CLONE_NEWNET = 0x4000_0000
+
+ALL_NAMESPACES = (
+    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
+)
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_SECCOMP = 22
+_PR_CAPBSET_DROP = 24
+_PR_SET_SECUREBITS = 28
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+_SECCOMP_MODE_FILTER = 2
+_SECUREBITS_KEPT = 0b101111
+"""NOROOT and NO_SETUID_FIXUP, each with its lock, and the lock of KEEP_CAPS, which stays off."""
+
+_LAST_CAPABILITY = 63
+_CAPABILITY_VERSION = 0x2008_0522
+
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+
+_NUMBERS = {  # syscalls that the C library may lack and whose number is not the same everywhere
+    "x86_64": {"clone": 56, "capset": 126, "pivot_root": 155},
+    "aarch64": {"clone": 220, "capset": 91, "pivot_root": 41},
+}
+
+_c = ctypes.PyDLL(None, use_errno=True)  # it keeps the interpreter's lock, which a fork within a call needs
+_c.syscall.restype = ctypes.c_long
+
+
+def syscall(number: int, *arguments: int | bytes | None) -> int:
+    """Make a system call. Bytes are passed by reference."""
+    converted = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    result: int = _c.syscall(ctypes.c_long(number), *converted)
+    return _checked(result)
+
+
+def number(name: str) -> int:
+    """Return the number of a system call that differs from machine to machine.
+
+    Raises ``OSError`` on a machine that is not known.
+    """
+    try:
+        return _NUMBERS[MACHINE][name]
+    except KeyError:
+        raise OSError(38, f"the system calls of {MACHINE} are not known") from None
+
+
+def clone(namespaces: int) -> int:
+    """Fork, with the child in new namespaces from its first instruction; else like ``os.fork``.
+
+    With ``CLONE_NEWPID`` the child is process 1 of its namespace. Only a process of one thread may do this.
+    """
+    fork = number("clone")
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid = _c.syscall(ctypes.c_long(fork), ctypes.c_long(namespaces | signal.SIGCHLD), None, None, None, None)
+    failure = ctypes.get_errno()
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+        return 0
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(failure, os.strerror(failure))
+    return int(pid)
+
+
+def unshare(namespaces: int) -> None:
+    """Leave the namespaces that are shared with others for new ones. A new one for processes is the children's."""
+    _checked(_c.unshare(ctypes.c_int(namespaces)))
+
+
+def pivot_root_to_here() -> None:
+    """Make the working directory the root, and let go of everything that was outside of it."""
+    syscall(number("pivot_root"), b".", b".")  # the old root now lies over the new one
+    _checked(_c.umount2(b".", ctypes.c_int(2)))  # MNT_DETACH
+    os.chdir("/")
+
+
+def map_ids(pid: int, inside: tuple[int, int], outside: tuple[int, int], *, privileged: bool) -> None:
+    """Say which user and group of this machine (``outside``) a process in a new namespace of users is (``inside``).
+
+    Whoever is not ``privileged`` may map their own ids only, and the process keeps its other groups.
+    """
+    folder = f"/proc/{pid}/"
+    if not privileged:
+        _write(folder + "setgroups", "deny")
+    _write(folder + "uid_map", f"{inside[0]} {outside[0]} 1")
+    _write(folder + "gid_map", f"{inside[1]} {outside[1]} 1")
+
+
+def become(user: int, group: int, *, forget_groups: bool) -> None:
+    """Become a user for good, without losing the capabilities that a new namespace of users gives."""
+    if forget_groups:
+        os.setgroups([])
+    os.setresgid(group, group, group)
+    os.setresuid(user, user, user)
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, now and for whatever is executed later."""
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    for capability in range(_LAST_CAPABILITY + 1):
+        try:
+            _prctl(_PR_CAPBSET_DROP, capability)
+        except OSError:  # beyond the last that this kernel has; or a plain user, for whom there is nothing to give up
+            break
+    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    syscall(number("capset"), header, bytes(24))
+
+
+def keep_setuid_powerless() -> None:
+    """Have programs of user 0, or with the setuid bit, gain nothing by it, whatever is executed later."""
+    _prctl(_PR_SET_SECUREBITS, _SECUREBITS_KEPT)
+
+
+def refuse_new_privileges() -> None:
+    """Have nothing that is executed from now on gain privileges. A filter or Landlock needs this."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def hide_memory() -> None:
+    """Have no other process of the same user look into this one, nor trace it."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the thread that forked it ends. A change of user undoes it."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def load_filter(program: bytes) -> None:
+    """Have the kernel put every system call through a filter, for good (:mod:`.seccomp`)."""
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+    filled = Program(len(program) // 8, program)
+    _checked(
+        _c.prctl(ctypes.c_int(_PR_SET_SECCOMP), ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(filled), None, None)
+    )
+
+
+def bring_loopback_up() -> None:
+    """Let a new namespace of networks talk to itself."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        asked = struct.pack("16sH14x", b"lo", 0)
+        flags = struct.unpack("16sH14x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, asked))[1]
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
+
+
+def name_machine(name: str) -> None:
+    """Give a new namespace of names the name of a machine."""
+    encoded = name.encode()
+    _checked(_c.sethostname(encoded, ctypes.c_size_t(len(encoded))))
+
+
+def _prctl(option: int, argument: int) -> None:
+    nothing = ctypes.c_ulong(0)
+    _checked(_c.prctl(ctypes.c_int(option), ctypes.c_ulong(argument), nothing, nothing, nothing))
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        failure = ctypes.get_errno()
+        raise OSError(failure, os.strerror(failure))
+    return result
+
+
+def _write(path: str, text: str) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)
