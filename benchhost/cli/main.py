@@ -17,6 +17,7 @@ COMMANDS = {
     "serve": ("benchhost.cli.serve", "Serve the installed benchmarks over HTTP."),
     "reload": ("benchhost.cli.serve", "Have a running server load the installed plugins anew."),
     "plugins": ("benchhost.cli.plugins", "List the installed plugins and what is wrong with them."),
+    "check": ("benchhost.cli.check", "Check that a benchmark is sound before anyone submits to it."),
     "settings": ("benchhost.cli.settings", "Show every setting, its value and where it can be set."),
 }
 """Where each command is, and its help in the list."""

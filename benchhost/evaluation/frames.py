@@ -62,11 +62,15 @@ class Faulty(msgspec.Struct, array_like=True, tag="faulty"):
 
 
 class Answer(msgspec.Struct, array_like=True, tag="answer"):
-    """What a hook gave, as JSON; ``private`` is the part that is recorded and never sent."""
+    """What a hook gave, as JSON; ``private`` is the part that is recorded and never sent.
+
+    ``held`` is for how many seconds at a stretch an ``async def`` hook kept the event loop to itself.
+    """
 
     number: int
     data: bytes
     private: bytes | None = None
+    held: float = 0.0
 
 
 class Refused(msgspec.Struct, array_like=True, tag="refused"):

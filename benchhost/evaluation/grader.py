@@ -34,6 +34,7 @@ from benchhost.evaluation.frames import (
     Refused,
     ToGrader,
 )
+from benchhost.evaluation.held import Held
 from benchhost.evaluation.operations import OPERATIONS, Operation
 from benchhost.evaluation.threads import HookThreads
 from benchhost.registry import LoadedBenchmark, describe, load
@@ -161,13 +162,17 @@ class _Grader:
     async def _on_the_loop(self, running: _Running, operation: Operation, value: Any = None) -> None:
         number = operation.number
         answer: Answer | Refused | Failed
+        held = Held()
         try:
             if value is None:
                 value = operation.begin()
             if isinstance(value, AsyncIterator):
-                answer = await _fold_async(operation, value, functools.partial(self._tell, number), self._frames.sent)
+                tell = functools.partial(self._tell, number)
+                answer = await held.over(_fold_async(operation, value, tell, self._frames.sent))
             else:
-                answer = operation.end(await value if inspect.isawaitable(value) else value)
+                answer = operation.end(await held.over(value) if inspect.isawaitable(value) else value)
+            if isinstance(answer, Answer):
+                answer.held = held.longest
         except BaseException as error:  # an author's code may raise anything, SystemExit included
             if isinstance(error, asyncio.CancelledError) and running.cancelled:
                 answer = _overran(self._loaded.name, operation, running.call.deadline)

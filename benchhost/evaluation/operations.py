@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from benchhost.contract import Benchmark, Environment, FinalScore, Response, Result, Task
+from benchhost.contract import Benchmark, Environment, FinalScore, Response, Result, Task, public, public_fields
 from benchhost.errors import HookReturned, UnknownDataset, UnknownTask
 from benchhost.evaluation.frames import Answer, Call
 from benchhost.registry import LoadedBenchmark
@@ -130,6 +130,22 @@ class ReferenceResponse(Operation):
         return Answer(self.number, b"null" if value is None else _encoded(value.text))
 
 
+class Reveal(Operation):
+    """Give a task whole, what callers see apart from what they do not. No route may answer with it."""
+
+    hook = "load_datasets"  # which made the task; it is not called again
+
+    def begin(self) -> Any:
+        return self.task()
+
+    def end(self, value: Any) -> Answer:
+        kind: type[Task] = type(value)
+        shown = {name for _, name in public_fields(kind)}
+        fields = msgspec.to_builtins(value, str_keys=True)
+        hidden = {name: content for name, content in fields.items() if name not in shown}
+        return Answer(self.number, msgspec.json.encode({"public": public(value), "hidden": hidden}))
+
+
 def _encoded(text: str) -> bytes:
     """Encode a text as JSON, with a question mark for each half of a character that UTF-8 cannot say."""
     return msgspec.json.encode(text.encode("utf-8", "replace").decode())
@@ -228,6 +244,7 @@ OPERATIONS: dict[str, type[Operation]] = {
     "evaluate_response": EvaluateResponse,
     "prompt": Prompt,
     "reference_response": ReferenceResponse,
+    "reveal": Reveal,
     "retrieve_task": RetrieveTask,
     "check_auth": CheckAuth,
     "final_score": FinalScoreOf,

@@ -18,6 +18,7 @@ from benchhost.cli.main import COMMANDS, cli
 from benchhost.cli.runs import RUNS
 from benchhost.contract import Benchmark, Context, EvaluationStatus, GenerationStatus, Result, Runner, Task
 from benchhost.errors import BenchhostError, GradingFailed, RequestError
+from benchhost.integrity.checks import CHECKS
 from benchhost.runner.exits import ExitCode
 from benchhost.server import problems
 from benchhost.server.documented import documented_of
@@ -105,6 +106,10 @@ def test_the_options_of_a_command_are_those_of_the_code(name: str, page, rows) -
     if config in expected:
         expected[config] = "FILE"  # click names it after its type
     assert shown == expected
+
+
+def test_every_check_is_in_the_table_with_its_promise(page, rows) -> None:
+    assert rows(page("integrity.md").section("Is it sound?")) == [[f"`{name}`", said] for name, said in CHECKS.items()]
 
 
 def test_every_command_says_in_its_help_what_its_list_says() -> None:
