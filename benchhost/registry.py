@@ -13,7 +13,7 @@ import math
 import re
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ REASONS: dict[str, str] = {
     "not-a-benchmark": "its object is not a subclass of benchhost.Benchmark that can judge anything",
     "not-a-runner": "its object is not a concrete subclass of benchhost.Runner",
     "wrong-settings": "its settings are missing or wrong",
-    "wrong-attribute": "its version, evaluation_timeout or listed is not what the contract asks for",
+    "wrong-attribute": "its version, a timeout, listed or accepted_submission_schemas is not what it must be",
     "datasets-failed": "its load_datasets raised an exception or returned something else than datasets",
     "invalid-task": "one of its tasks is not a usable task",
     "duplicate-task-id": "two tasks of one dataset have the same id",
@@ -57,6 +57,8 @@ class Description(msgspec.Struct, frozen=True):
 
     version: str
     evaluation_timeout: float
+    setup_timeout: float
+    accepted: dict[str, list[str]]
     listed: bool
     hooks: frozenset[str]
     catalogues: dict[str, Catalogue]
@@ -70,8 +72,22 @@ class LoadedBenchmark(msgspec.Struct, frozen=True):
     datasets: dict[str, Dataset[Any]]
 
 
-HOOKS = ("evaluate_response", "retrieve_task", "calculate_final_score", "prompt", "reference_response", "check_auth")
+HOOKS = (
+    "evaluate_response",
+    "retrieve_task",
+    "setup_task",
+    "evaluate_instance",
+    "place_submission",
+    "evaluation_environment",
+    "calculate_final_score",
+    "prompt",
+    "reference_response",
+    "check_auth",
+)
 """The hooks that an author may leave out."""
+
+JUDGING = frozenset({"evaluate_response", "evaluate_instance", "retrieve_task"})
+"""The hooks of which a benchmark has at least one."""
 
 
 def sort_out(entries: Iterable[Entry]) -> tuple[dict[str, Entry], list[Fault]]:
@@ -113,6 +129,8 @@ def describe(loaded: LoadedBenchmark) -> Description:
     return Description(
         version=cls.version,
         evaluation_timeout=float(cls.evaluation_timeout),
+        setup_timeout=float(cls.setup_timeout),
+        accepted={kind: sorted(schemas) for kind, schemas in cls.accepted_submission_schemas.items()},
         listed=cls.listed,
         hooks=_written(cls),
         catalogues={name: catalogue(dataset) for name, dataset in loaded.datasets.items()},
@@ -140,10 +158,10 @@ def _class_of(entry: Entry) -> type[Benchmark[Any]]:
     if inspect.isabstract(target):
         missing = ", ".join(sorted(target.__abstractmethods__))
         raise PluginFault("not-a-benchmark", f"{entry.object} is abstract: it does not define {missing}")
-    if not ({"evaluate_response", "retrieve_task"} & _written(target)):
+    if not (JUDGING & _written(target)):
         names = [(name, difflib.get_close_matches(name, HOOKS, 1)) for name in vars(target)]
         meant = "".join(f"; {name} may be meant to be {hook[0]}" for name, hook in names if hook and name not in HOOKS)
-        neither = f"{entry.object} defines neither evaluate_response nor retrieve_task{meant}"
+        neither = f"{entry.object} defines neither evaluate_response nor evaluate_instance nor retrieve_task{meant}"
         raise PluginFault("not-a-benchmark", neither)
     return target
 
@@ -179,17 +197,42 @@ async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any
 
 def _check_attributes(cls: type[Benchmark[Any]]) -> None:
     version: Any = cls.version  # an author may have assigned anything
-    timeout: Any = cls.evaluation_timeout
+    timeouts: dict[str, Any] = {name: getattr(cls, name) for name in ("evaluation_timeout", "setup_timeout")}
+    wrong = [name for name, seconds in timeouts.items() if not _is_time(seconds)]
     listed: Any = cls.listed
+    accepted: Any = cls.accepted_submission_schemas
     if not (isinstance(version, str) and version.isprintable() and version):
         problem = f"version is {version!r}; expected a text, such as '1.0'"
-    elif isinstance(timeout, bool) or not (isinstance(timeout, int | float) and 0 < timeout < math.inf):
-        problem = f"evaluation_timeout is {timeout!r}; expected a number of seconds, more than 0"
+    elif wrong:
+        problem = f"{wrong[0]} is {timeouts[wrong[0]]!r}; expected a number of seconds, more than 0"
     elif not isinstance(listed, bool):
         problem = f"listed is {listed!r}; expected True or False"
+    elif not _are_schemas(accepted):
+        problem = f'accepted_submission_schemas is {accepted!r}; expected the like of {{"text": {{"patch"}}}}'
+    elif accepted and "place_submission" not in _written(cls):
+        problem = "accepted_submission_schemas names shapes of submissions, and no place_submission places them"
     else:
         return
     raise PluginFault("wrong-attribute", f"{cls.__qualname__}.{problem}")
+
+
+def _is_time(seconds: Any) -> bool:
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf
+
+
+def _are_schemas(accepted: Any) -> bool:
+    return isinstance(accepted, Mapping) and all(
+        kind in ("text", "artifact")
+        and isinstance(schemas, Collection)
+        and not isinstance(schemas, str)
+        and all(isinstance(schema, str) for schema in schemas)
+        for kind, schemas in accepted.items()
+    )
+
+
+def takes_resume_state(cls: type[Benchmark[Any]], hook: str) -> bool:
+    """Say whether a hook can be told how far it had come: whether it has a parameter for that."""
+    return "resume_state" in inspect.signature(getattr(cls, hook)).parameters
 
 
 def _of_text(wanted: type, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +24,17 @@ settings.load_profile("shared")
 
 DOUBLE = Path(__file__).resolve().parent / "models"
 KEY = "sk-double-0123456789abcdef"
+
+
+@pytest.fixture(scope="session")
+def folders() -> ModuleType:
+    """The provider of sandboxes of ``folders.py``."""
+    spec = importlib.util.spec_from_file_location("folders", Path(__file__).parent / "folders.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,10 @@
 """What the authors of plugins implement or receive. Promised to them; knows nothing of the host."""
 
 from benchhost.contract.benchmark import Benchmark, NoSettings
-from benchhost.contract.chunk import Chunk, Error, Message
+from benchhost.contract.chunk import Chunk, Error, Message, Ready, ResumeState
 from benchhost.contract.environment import Environment, Resources
 from benchhost.contract.model import Call, ChatMessage, Completion, Model, Prompt, Sampling, Usage
-from benchhost.contract.result import FinalScore, Response, Result
+from benchhost.contract.result import FinalScore, Response, Result, Submission
 from benchhost.contract.runner import (
     Context,
     EvaluationStatus,
@@ -60,9 +60,11 @@ __all__ = [
     "Prompt",
     "Provider",
     "Public",
+    "Ready",
     "Resources",
     "Response",
     "Result",
+    "ResumeState",
     "Runner",
     "Sampling",
     "Sandbox",
@@ -71,6 +73,7 @@ __all__ = [
     "SandboxState",
     "Stderr",
     "Stdout",
+    "Submission",
     "Task",
     "Usage",
     "public",

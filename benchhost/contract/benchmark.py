@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from benchhost.contract.chunk import Chunk
 from benchhost.contract.environment import Environment
-from benchhost.contract.result import FinalScore, Response, Result
+from benchhost.contract.result import FinalScore, Response, Result, Submission
+from benchhost.contract.sandbox import Sandbox
 from benchhost.contract.task import Task
 
 TaskT = TypeVar("TaskT", bound=Task)
 
 Evaluated = Result | Awaitable[Result] | Iterator[Chunk] | AsyncIterator[Chunk]
 """What ``evaluate_response`` may return: a result, or a stream of chunks that ends in one; sync or async."""
+
+Done = AsyncIterator[Chunk] | Awaitable[None]
+"""What a hook may return that prepares a sandbox: a stream of chunks that ends, or nothing when it is done."""
 
 
 class NoSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,13 +36,17 @@ class Benchmark(abc.ABC, Generic[TaskT]):
 
     ``version`` is that of the evaluator: change it whenever the same response could be judged
     otherwise, since finished evaluations are remembered by it. ``evaluation_timeout`` is the time, in
-    seconds, that one evaluation may take. ``listed`` says whether callers may ask for the list of the
-    tasks' public parts. ``Settings`` is a struct whose fields the operator can set; an instance of it
-    is ``self.settings``.
+    seconds, that one evaluation may take, and ``setup_timeout`` the time that setting a sandbox up may.
+    ``accepted_submission_schemas`` are the names of the shapes of submissions that a sandbox benchmark
+    takes, by the type of the payload: ``{"text": {"patch"}}``. ``listed`` says whether callers may ask
+    for the list of the tasks' public parts. ``Settings`` is a struct whose fields the operator can set;
+    an instance of it is ``self.settings``.
     """
 
     version: ClassVar[str] = "0"
     evaluation_timeout: ClassVar[float] = 300.0
+    setup_timeout: ClassVar[float] = 600.0
+    accepted_submission_schemas: ClassVar[Mapping[str, Collection[str]]] = {}
     listed: ClassVar[bool] = True
     Settings: ClassVar[type[msgspec.Struct]] = NoSettings
 
@@ -55,7 +63,9 @@ class Benchmark(abc.ABC, Generic[TaskT]):
     def evaluate_response(self, task: TaskT, response: Response) -> Evaluated:
         """Judge a response to a task.
 
-        Return a :class:`~benchhost.Result`, or yield :class:`~benchhost.Message` chunks and then one.
+        Return a :class:`~benchhost.Result`, or yield :class:`~benchhost.Message` chunks and then one. A hook that
+        has a third parameter called ``resume_state`` may yield :class:`~benchhost.ResumeState` chunks: it is given
+        the latest, or ``None``.
         Whatever this raises is a failure of the benchmark, not of the submitter: the response is then
         not scored, and the submitter is told only that it happened.
         """
@@ -64,6 +74,32 @@ class Benchmark(abc.ABC, Generic[TaskT]):
     def retrieve_task(self, task: TaskT) -> Environment | Awaitable[Environment]:
         """Say in which sandbox a task is to be attempted. Benchmarks whose answers are text have none."""
         raise NotImplementedError
+
+    def setup_task(self, task: TaskT, sandbox: Sandbox) -> Done:
+        """Prepare a sandbox for an attempt at a task: what this places there, the agent can see.
+
+        Yield :class:`~benchhost.Message` chunks, or what :func:`benchhost.sandbox.stream_command` yields. The sandbox
+        is ready when this ends; an :class:`~benchhost.Error`, or whatever it raises, says that it is not.
+        """
+        raise NotImplementedError
+
+    def evaluate_instance(self, task: TaskT, sandbox: Sandbox) -> AsyncIterator[Chunk] | Awaitable[Result]:
+        """Judge what was done in a sandbox, as :meth:`evaluate_response` judges a response.
+
+        This is the time to place hidden tests. ``resume_state`` is as there.
+        """
+        raise NotImplementedError
+
+    def place_submission(self, task: TaskT, submission: Submission, sandbox: Sandbox) -> Done:
+        """Place what was submitted in a fresh sandbox, in which :meth:`setup_task` has run.
+
+        Then :meth:`evaluate_instance` judges it. In create-benchmark-service, this is ``prepare_grading_sandbox``.
+        """
+        raise NotImplementedError
+
+    def evaluation_environment(self, task: TaskT) -> Environment | Awaitable[Environment]:
+        """Say in which sandbox a submission is judged. The default is the one that :meth:`retrieve_task` names."""
+        return self.retrieve_task(task)
 
     def calculate_final_score(
         self, results: Mapping[str, Result | None], dataset: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from benchhost.contract.result import Result
@@ -19,5 +21,21 @@ class Error(msgspec.Struct, frozen=True):
     data: str
 
 
-Chunk = Message | Error | Result
-"""One item of a streaming hook. The first :class:`Error` or :class:`~benchhost.Result` ends it."""
+class Ready(msgspec.Struct, frozen=True):
+    """A sandbox is set up. Ends the stream of ``setup_task``, which may as well just end."""
+
+    status: str = "ok"
+
+
+class ResumeState(msgspec.Struct, frozen=True):
+    """How far an evaluation has come: an object that JSON can say, in the benchmark's own words.
+
+    The latest is kept. It is handed back to the hook, as ``resume_state``, when the evaluation was interrupted and
+    is made again. It is also sent to whoever waits, and may come back from there: so nothing hidden may be in it.
+    """
+
+    data: dict[str, Any]
+
+
+Chunk = Message | Error | Ready | ResumeState | Result
+"""One item of a streaming hook. The first :class:`Error`, :class:`Ready` or :class:`~benchhost.Result` ends it."""

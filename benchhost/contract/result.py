@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,6 +12,22 @@ class Response(msgspec.Struct, frozen=True):
     """What a submitter answered to a task. ``text`` is the answer as it was sent, nothing stripped."""
 
     text: str
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """What a submitter has made, to be placed in a fresh sandbox: text (a patch, say) or any bytes.
+
+    ``schema`` is the name that the submitter gives its shape: one of those that the benchmark accepts.
+    """
+
+    type: Literal["text", "artifact"]
+    schema: str
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        """The data as text; what is not UTF-8 is replaced."""
+        return self.data.decode("utf-8", "replace")
 
 
 class Result(msgspec.Struct, kw_only=True):

@@ -14,13 +14,14 @@ from contextlib import aclosing
 
 import msgspec
 
-from benchhost.errors import BenchhostError, Busy, UnknownEvaluation
+from benchhost.errors import BenchhostError, Busy, StoreFailed, UnknownEvaluation
 from benchhost.evaluation.events import Events
-from benchhost.evaluation.frames import Answer
+from benchhost.evaluation.frames import Answer, Note, Resumed, State
 from benchhost.evaluation.hosted import Declined, HostedBenchmark
 from benchhost.evaluation.identity import evaluation_id, response_digest
 from benchhost.evaluation.limits import Gate, Limits
 from benchhost.evaluation.owners import Owner
+from benchhost.evaluation.work import Work
 from benchhost.log import get_logger
 from benchhost.store import Claim, Claimed, Evaluation, Finish, Store
 
@@ -56,6 +57,7 @@ class Evaluator:
         self._gates: dict[tuple[str, str | None], Gate] = {}
         self._running: dict[str, asyncio.Future[Evaluation]] = {}
         self._judging: set[asyncio.Task[None]] = set()
+        self._keeping: dict[str, asyncio.Task[None]] = {}
 
     async def recover(self) -> int:
         """Mark what processes that are gone left unfinished, and return how many evaluations that were."""
@@ -72,8 +74,12 @@ class Evaluator:
             raise UnknownEvaluation("No such evaluation is recorded for this benchmark.")
         return found
 
-    async def evaluate(self, benchmark: HostedBenchmark, context: Context, submission: Submission) -> Evaluation:
-        """Judge a response; the task must be one of the dataset.
+    def id_of(self, benchmark: HostedBenchmark, context: Context, submission: Submission | Work) -> str:
+        """Say which evaluation the judging of something is or will be; the benchmark must be loaded."""
+        return self._claim(benchmark, context, submission.task, _what(submission)).id
+
+    async def evaluate(self, benchmark: HostedBenchmark, context: Context, submission: Submission | Work) -> Evaluation:
+        """Judge a response, or other work; the task must be one of the dataset.
 
         Raises :class:`~benchhost.errors.Busy` at a limit, if it is to be judged anew, and
         :class:`~benchhost.errors.StoreFailed` when the outcome cannot be kept. A failure of ours to judge
@@ -81,7 +87,7 @@ class Evaluator:
         """
         with benchmark.in_use():
             await benchmark.ready()
-            response = submission.response.encode()
+            response = _what(submission)
             claim = self._claim(benchmark, context, submission.task, response)
             if claim.id not in self._running:
                 gate = self._gate(benchmark, context.tenant)
@@ -158,9 +164,9 @@ class Evaluator:
             self._gates[name, tenant] = of_tenant
         return of_tenant
 
-    def _claim(self, benchmark: HostedBenchmark, context: Context, task: str, response: bytes) -> Claim:
+    def _claim(self, benchmark: HostedBenchmark, context: Context, task: str, response: bytes | Work) -> Claim:
         catalogue = benchmark.catalogue(context.dataset)
-        digest = response_digest(response)
+        digest = response.digest if isinstance(response, Work) else response_digest(response)
         return Claim(
             id=evaluation_id(
                 tenant=context.tenant,
@@ -183,7 +189,9 @@ class Evaluator:
             started_at=time.time(),
         )
 
-    async def _evaluate(self, benchmark: HostedBenchmark, claim: Claim, response: bytes, gate: Gate) -> Evaluation:
+    async def _evaluate(
+        self, benchmark: HostedBenchmark, claim: Claim, response: bytes | Work, gate: Gate
+    ) -> Evaluation:
         try:
             with benchmark.in_use():
                 return await self._judge(benchmark, await self._granted(claim), response, gate)
@@ -192,7 +200,7 @@ class Evaluator:
             del self._running[claim.id]
 
     async def _judge(
-        self, benchmark: HostedBenchmark, evaluation: Evaluation, response: bytes, gate: Gate
+        self, benchmark: HostedBenchmark, evaluation: Evaluation, response: bytes | Work, gate: Gate
     ) -> Evaluation:
         if evaluation.status != "running":
             return evaluation
@@ -200,13 +208,7 @@ class Evaluator:
         started = time.monotonic()
         outcome: Answer | Exception
         try:
-            outcome = await benchmark.call(
-                "evaluate_response",
-                dataset=evaluation.dataset,
-                task=evaluation.task,
-                body=response,
-                tell=lambda message: self.events.tell(evaluation.id, message),
-            )
+            outcome = await self._asked(benchmark, evaluation, response)
         except Exception as error:  # nothing that goes wrong may leave an evaluation running for ever
             outcome = error
         finally:
@@ -214,6 +216,43 @@ class Evaluator:
             gate.took(time.monotonic() - started)
         finished, taken = await self._record([(evaluation, outcome)])
         return finished[0] if finished else await self._settled(*taken[0])
+
+    async def _asked(self, benchmark: HostedBenchmark, evaluation: Evaluation, what: bytes | Work) -> Answer:
+        """Have the benchmark judge something, from where an interrupted attempt had come to, if it said so."""
+
+        def tell(said: Note | State) -> None:
+            self.events.tell(evaluation.id, said)
+            if isinstance(said, State):
+                self._keep(evaluation, said.data)
+
+        state = await self._store.resume_state(evaluation.id) if evaluation.attempt > 1 else None
+        try:
+            if isinstance(what, Work):
+                return await what.judge(benchmark, evaluation.dataset, tell, state)
+            operation, body = "evaluate_response", what
+            if state is not None:
+                operation, body = "resume_response", msgspec.msgpack.encode(Resumed(what.decode(), state))
+            return await benchmark.call(
+                operation, dataset=evaluation.dataset, task=evaluation.task, body=body, tell=tell
+            )
+        finally:
+            if state is not None or evaluation.id in self._keeping:
+                self._keep(evaluation, None)  # an attempt that has come to its end is not resumed
+                await self._keeping.pop(evaluation.id)
+
+    def _keep(self, evaluation: Evaluation, state: bytes | None) -> None:
+        """Begin to keep a state, after those before it."""
+        before = self._keeping.get(evaluation.id)
+
+        async def keep() -> None:
+            if before is not None:
+                await before
+            try:
+                await self._store.keep_resume_state(evaluation, state)
+            except StoreFailed as error:  # whether the outcome can be kept is what matters
+                _log.warning("a resume state was not kept", evaluation=evaluation.id, cause=str(error))
+
+        self._keeping[evaluation.id] = asyncio.create_task(keep())
 
     async def _evaluate_many(
         self,
@@ -343,6 +382,11 @@ class Evaluator:
                 evaluation = await self._store.evaluation(claim.id) or evaluation
             if evaluation.status in ("scored", "error"):  # an error too is the outcome of what was joined
                 return evaluation
+
+
+def _what(submission: Submission | Work) -> bytes | Work:
+    """Take out of a submission what is judged."""
+    return submission if isinstance(submission, Work) else submission.response.encode()
 
 
 def _finish(evaluation: Evaluation, outcome: Answer | Exception) -> Finish:

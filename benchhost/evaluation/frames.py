@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from benchhost.contract import Submission
 from benchhost.discovery import Entry
 from benchhost.registry import Description
 
@@ -34,6 +35,27 @@ class Call(msgspec.Struct, array_like=True, tag="call"):
     task: str
     body: bytes
     deadline: float
+
+
+class InSandbox(msgspec.Struct, array_like=True, frozen=True):
+    """The body of a call about a sandbox: where it is, what is to be placed in it, and how far its hook had come.
+
+    ``provider`` and ``config`` are what a provider is opened by, ``id`` what it finds the sandbox by;
+    ``resume_state`` is JSON.
+    """
+
+    provider: str
+    config: dict[str, str]
+    id: str
+    submission: Submission | None = None
+    resume_state: bytes | None = None
+
+
+class Resumed(msgspec.Struct, array_like=True, frozen=True):
+    """The body of a call that resumes the judging of a response: its text, if it is known, and a state as JSON."""
+
+    text: str
+    resume_state: bytes
 
 
 class Load(msgspec.Struct, array_like=True, tag="load"):
@@ -98,10 +120,17 @@ class Failed(msgspec.Struct, array_like=True, tag="failed"):
 
 
 class Note(msgspec.Struct, array_like=True, tag="note"):
-    """A line of progress from a streaming hook."""
+    """Lines of progress from a streaming hook."""
 
     number: int
     text: str
+
+
+class State(msgspec.Struct, array_like=True, tag="state"):
+    """How far a streaming hook has come, as JSON."""
+
+    number: int
+    data: bytes
 
 
 class Alive(msgspec.Struct, array_like=True, tag="alive"):
@@ -109,7 +138,7 @@ class Alive(msgspec.Struct, array_like=True, tag="alive"):
 
 
 ToGrader = Load | Call
-FromGrader = Loaded | Faulty | Answer | Refused | Failed | Note | Alive
+FromGrader = Loaded | Faulty | Answer | Refused | Failed | Note | State | Alive
 
 
 class Frames(asyncio.Protocol, Generic[IncomingT]):

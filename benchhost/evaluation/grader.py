@@ -14,13 +14,22 @@ import os
 import socket
 import time
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import msgspec
 
-from benchhost.contract import Error, Message
-from benchhost.errors import GradingFailed, HookOverran, HookRaised, HookReturned, Malformed, PluginFault, RequestError
+from benchhost.contract import Error, Message, ResumeState
+from benchhost.errors import (
+    GradingFailed,
+    HookOverran,
+    HookRaised,
+    HookReturned,
+    Malformed,
+    PluginFault,
+    RequestError,
+    SandboxError,
+)
 from benchhost.evaluation.frames import (
     Alive,
     Answer,
@@ -32,9 +41,11 @@ from benchhost.evaluation.frames import (
     Loaded,
     Note,
     Refused,
+    State,
     ToGrader,
 )
 from benchhost.evaluation.held import Held
+from benchhost.evaluation.notes import Notes
 from benchhost.evaluation.operations import OPERATIONS, Operation
 from benchhost.evaluation.threads import HookThreads
 from benchhost.registry import LoadedBenchmark, describe, load
@@ -51,7 +62,8 @@ BREATH = 0.001
 LONGEST = 100_000
 """The most characters of a message or a traceback that are passed on."""
 
-Tell = Callable[[str], None]
+LARGEST_STATE = 1024 * 1024
+"""The most bytes of a resume state."""
 
 
 def main(connection: socket.socket) -> None:
@@ -89,10 +101,11 @@ async def _main(connection: socket.socket) -> None:
 class _Running:
     """A call that is being worked on. ``started`` is None while it waits for a thread."""
 
-    __slots__ = ("call", "cancelled", "started", "task")
+    __slots__ = ("call", "cancelled", "notes", "started", "task")
 
     def __init__(self, call: Call) -> None:
         self.call = call
+        self.notes: Notes | None = None
         self.started: float | None = None
         self.task: asyncio.Task[None] | None = None
         self.cancelled = False
@@ -110,7 +123,8 @@ class _Grader:
         self._loaded = loaded
         self._frames = frames
         self._in_thread = {
-            name: _is_plain(getattr(loaded.benchmark, operation.hook)) for name, operation in OPERATIONS.items()
+            name: not operation.in_sandbox and _is_plain(getattr(loaded.benchmark, operation.hook))
+            for name, operation in OPERATIONS.items()
         }
 
     def take(self, messages: list[ToGrader]) -> None:
@@ -136,13 +150,12 @@ class _Grader:
     def _in_a_thread(self, running: _Running, operation: Operation) -> Any:
         """Run a plain hook. What it returns to be awaited is returned, for the event loop."""
         running.started = time.monotonic()
-        number = operation.number
         try:
             value = operation.begin()
             if isinstance(value, msgspec.Struct):  # the usual case, told without a look at what else it may be
                 return operation.end(value)
             if isinstance(value, Iterator):
-                return _fold(operation, value, functools.partial(self._tell_from_thread, number))
+                return self._fold(running, operation, value)
             if isinstance(value, AsyncIterator) or inspect.isawaitable(value):
                 return operation, value
             return operation.end(value)
@@ -160,17 +173,14 @@ class _Grader:
                 self._answer(result)
 
     async def _on_the_loop(self, running: _Running, operation: Operation, value: Any = None) -> None:
-        number = operation.number
         answer: Answer | Refused | Failed
         held = Held()
         try:
-            if value is None:
-                value = operation.begin()
-            if isinstance(value, AsyncIterator):
-                tell = functools.partial(self._tell, number)
-                answer = await held.over(_fold_async(operation, value, tell, self._frames.sent))
+            if operation.in_sandbox:
+                async with operation.prepared():
+                    answer = await self._ended(running, operation, operation.begin(), held)
             else:
-                answer = operation.end(await held.over(value) if inspect.isawaitable(value) else value)
+                answer = await self._ended(running, operation, operation.begin() if value is None else value, held)
             if isinstance(answer, Answer):
                 answer.held = held.longest
         except BaseException as error:  # an author's code may raise anything, SystemExit included
@@ -180,16 +190,60 @@ class _Grader:
                 answer = _failure(operation, error)
         self._answer(answer)
 
+    async def _ended(self, running: _Running, operation: Operation, value: Any, held: Held) -> Answer | Refused:
+        """Make the answer of what a hook returned, when it has come to its end."""
+        if isinstance(value, AsyncIterator):
+            return await held.over(self._fold_async(running, operation, value))
+        return operation.end(await held.over(value) if inspect.isawaitable(value) else value)
+
     def _answer(self, answer: Answer | Refused | Failed) -> None:
-        if self._running.pop(answer.number, None) is not None:  # else it was given up before
+        running = self._running.get(answer.number)
+        if running is not None:  # else it was given up before
+            if running.notes is not None:
+                running.notes.flush()
+            del self._running[answer.number]
             self._frames.send(answer)
 
-    def _tell(self, number: int, text: str) -> None:
-        if number in self._running:
-            self._frames.send(Note(number, text))
+    def _fold(self, running: _Running, operation: Operation, chunks: Iterator[Any]) -> Answer | Refused:
+        """Make one answer of a stream, in a thread: the first result or error ends it."""
+        notes = running.notes = Notes(functools.partial(self._tell, running), self._loop)
+        for chunk in chunks:
+            if isinstance(chunk, Message):
+                notes.say_from_thread(_sendable(str(chunk.data)))
+            elif isinstance(chunk, ResumeState):
+                self._loop.call_soon_threadsafe(self._tell, running, _state(operation, chunk))
+            else:
+                answer = _last(operation, chunk)
+                if isinstance(chunks, Generator):
+                    chunks.close()
+                return answer
+        return operation.ended()
 
-    def _tell_from_thread(self, number: int, text: str) -> None:
-        self._loop.call_soon_threadsafe(self._tell, number, text)
+    async def _fold_async(
+        self, running: _Running, operation: Operation, chunks: AsyncIterator[Any]
+    ) -> Answer | Refused:
+        notes = running.notes = Notes(functools.partial(self._tell, running), self._loop)
+        turned = time.monotonic()
+        try:
+            async for chunk in chunks:
+                if isinstance(chunk, Message):
+                    notes.say(_sendable(str(chunk.data)))
+                elif isinstance(chunk, ResumeState):
+                    self._tell(running, _state(operation, chunk))
+                else:
+                    return _last(operation, chunk)
+                if time.monotonic() - turned > BREATH:  # it may never await anything that gives the loop a turn
+                    await self._frames.sent()
+                    turned = time.monotonic()
+        finally:
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
+        return operation.ended()
+
+    def _tell(self, running: _Running, said: str | State) -> None:
+        number = running.call.number
+        if number in self._running:
+            self._frames.send(Note(number, said) if isinstance(said, str) else said)
 
     def _tick(self) -> None:
         """Give up what overran its deadline, and let the host hear that this loop turns."""
@@ -218,49 +272,33 @@ def _is_plain(hook: Callable[..., Any]) -> bool:
     return not (inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook))
 
 
-def _fold(operation: Operation, chunks: Iterator[Any], tell: Tell) -> Answer | Refused:
-    """Make one answer of a stream: the first result or error ends it, messages are told as they come."""
-    for chunk in chunks:
-        if (answer := _of_chunk(operation, chunk, tell)) is not None:
-            if isinstance(chunks, Generator):
-                chunks.close()
-            return answer
-    raise _no_result(operation)
-
-
-async def _fold_async(
-    operation: Operation, chunks: AsyncIterator[Any], tell: Tell, sent: Callable[[], Awaitable[None]]
-) -> Answer | Refused:
-    turned = time.monotonic()
-    async for chunk in chunks:
-        if (answer := _of_chunk(operation, chunk, tell)) is not None:
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
-            return answer
-        if time.monotonic() - turned > BREATH:  # it may never await anything that gives the loop a turn
-            await sent()
-            turned = time.monotonic()
-    raise _no_result(operation)
-
-
-def _of_chunk(operation: Operation, chunk: Any, tell: Tell) -> Answer | Refused | None:
-    if isinstance(chunk, Message):
-        tell(_sendable(str(chunk.data)))
-        return None
+def _last(operation: Operation, chunk: Any) -> Answer | Refused:
+    """Make the answer of the chunk that ends a stream."""
     if isinstance(chunk, Error):
         return Refused(operation.number, "", _sendable(str(chunk.data)))
+    if chunk is None:  # which is how a hook that returns nothing says that it is done, and no chunk
+        raise operation.wrong(chunk, "a chunk")
     return operation.end(chunk)
 
 
-def _no_result(operation: Operation) -> HookReturned:
-    return HookReturned(f"{operation.hook} ended without yielding a benchhost.Result or a benchhost.Error")
+def _state(operation: Operation, chunk: ResumeState) -> State:
+    """Encode how far a hook says that it has come."""
+    try:
+        data = msgspec.json.encode(msgspec.to_builtins(chunk.data))
+    except Exception as error:  # it may hold anything, and encoding it run any code of the author's
+        raise HookReturned(f"{operation.hook} yielded a ResumeState that cannot be kept: {error}") from error
+    if len(data) > LARGEST_STATE or not data.startswith(b"{"):
+        raise HookReturned(
+            f"{operation.hook} yielded a ResumeState that is no object, or larger than {LARGEST_STATE} bytes"
+        )
+    return State(operation.number, data)
 
 
 def _failure(operation: Operation, error: BaseException) -> Refused | Failed:
     if isinstance(error, RequestError) and not operation.asked:  # what a hook raises is never for the caller
         location = list(error.location) if isinstance(error, Malformed) else []
         return Refused(operation.number, error.slug, _sendable(str(error)), location)
-    slug = error.slug if isinstance(error, GradingFailed) else HookRaised.slug
+    slug = error.slug if isinstance(error, GradingFailed | SandboxError) else HookRaised.slug
     return Failed(operation.number, slug, _told(error))
 
 

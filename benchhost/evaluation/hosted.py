@@ -10,7 +10,16 @@ from contextlib import AbstractContextManager
 from typing import Literal, Protocol, TypeVar
 
 from benchhost import errors
-from benchhost.errors import GraderDied, GradingFailed, NotOffered, PluginFault, RequestError, Unavailable
+from benchhost.errors import (
+    BenchhostError,
+    GraderDied,
+    GradingFailed,
+    NotOffered,
+    PluginFault,
+    RequestError,
+    SandboxError,
+    Unavailable,
+)
 from benchhost.evaluation.frames import Answer, Refused
 from benchhost.evaluation.graders import Graders
 from benchhost.evaluation.process import Lost, Outcome, Plugin, Tell, Zygote
@@ -29,6 +38,9 @@ PAUSES = (0.2, 0.5, 1.0, 2.0)
 
 SCORING = frozenset({"final_score", "score"})
 """The operations that are given results."""
+
+PREPARING = frozenset({"setup_task", "place_submission"})
+"""The operations that prepare a sandbox."""
 
 State = Literal["loading", "serving", "faulty"]
 
@@ -100,6 +112,12 @@ class HostedBenchmark:
         assert self._description is not None
         return {name: len(catalogue.ids) for name, catalogue in self._description.catalogues.items()}
 
+    @property
+    def accepted(self) -> dict[str, list[str]]:
+        """The shapes of submissions that it takes, by the type of the payload, once it is loaded."""
+        assert self._description is not None
+        return self._description.accepted
+
     def offers(self, hook: str) -> bool:
         """Whether the author has written a hook, once it is loaded."""
         assert self._description is not None
@@ -167,7 +185,7 @@ class HostedBenchmark:
         :class:`~benchhost.errors.GradingFailed` for everything that is our failure.
         """
         graders = self._scorers if len(body) > LARGE and operation in SCORING else self._graders
-        deadline = self._deadline()
+        deadline = self._deadline(operation)
         with self.in_use():
             try:
                 outcome = await (await graders.ask(operation, dataset, task, body, deadline, tell))
@@ -192,7 +210,7 @@ class HostedBenchmark:
         ready: list[tuple[asyncio.Future[Outcome], float]] = []
         news = asyncio.Event()
         turn: asyncio.Task[bool] | None = None
-        deadline = self._deadline()
+        deadline = self._deadline(operation)
 
         def done(future: asyncio.Future[Outcome]) -> None:
             ready.append((future, time.monotonic()))
@@ -245,13 +263,15 @@ class HostedBenchmark:
         try:
             outcome = future.result()
         except Lost as lost:
-            return self._graders.blame(lost, operation, self._deadline())
+            return self._graders.blame(lost, operation, self._deadline(operation))
         except Exception as error:  # each to be recorded as the outcome of its own task
             return error
         return outcome if isinstance(outcome, Answer) else _error(outcome)
 
-    def _deadline(self) -> float:
+    def _deadline(self, operation: str) -> float:
         assert self._description is not None
+        if operation in PREPARING:
+            return self._description.setup_timeout
         return self._description.evaluation_timeout
 
     def in_use(self) -> AbstractContextManager[None]:
@@ -324,7 +344,7 @@ def _by_slug(root: type[ErrorT]) -> dict[str, type[ErrorT]]:
 
 
 _REFUSALS = _by_slug(RequestError)
-_FAILURES = _by_slug(GradingFailed)
+_FAILURES: dict[str, type[BenchhostError]] = {**_by_slug(GradingFailed), **_by_slug(SandboxError)}
 
 
 def _error(outcome: Outcome) -> Exception:
@@ -335,4 +355,5 @@ def _error(outcome: Outcome) -> Exception:
             return errors.Malformed(outcome.message, tuple(outcome.location))
         return _REFUSALS.get(outcome.slug, RequestError)(outcome.message)
     assert not isinstance(outcome, Answer)
-    return _FAILURES.get(outcome.slug, GradingFailed)(outcome.cause)
+    kind = _FAILURES.get(outcome.slug, GradingFailed)
+    return kind.__new__(kind, outcome.cause)  # not called, since some of them are made of other things than a cause

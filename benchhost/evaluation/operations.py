@@ -9,14 +9,28 @@ encodes it, raising :class:`~benchhost.errors.HookReturned`.
 from __future__ import annotations
 
 import abc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import msgspec
 
-from benchhost.contract import Benchmark, Environment, FinalScore, Response, Result, Task, public, public_fields
-from benchhost.errors import HookReturned, UnknownDataset, UnknownTask
-from benchhost.evaluation.frames import Answer, Call
-from benchhost.registry import LoadedBenchmark
+from benchhost.contract import (
+    Benchmark,
+    Environment,
+    FinalScore,
+    Ready,
+    Response,
+    Result,
+    Sandbox,
+    Task,
+    public,
+    public_fields,
+)
+from benchhost.errors import HookReturned, NotOffered, UnknownDataset, UnknownTask
+from benchhost.evaluation.frames import Answer, Call, InSandbox, Resumed
+from benchhost.registry import LoadedBenchmark, takes_resume_state
+from benchhost.sandbox import open_provider
 from benchhost.scoring import final_score, summarise
 from benchhost.tasks import Dataset
 from benchhost.wire.results import Given, of_final_score, of_score, whole
@@ -32,6 +46,8 @@ class Operation(abc.ABC):
     """One call of one hook."""
 
     hook: ClassVar[str]
+    in_sandbox: ClassVar[bool] = False
+    """Whether it is about a sandbox, and so is begun on the event loop, within :meth:`prepared`."""
 
     def __init__(self, loaded: LoadedBenchmark, call: Call) -> None:
         self._loaded = loaded
@@ -48,10 +64,31 @@ class Operation(abc.ABC):
     def end(self, value: Any) -> Answer:
         """Make the answer of what the hook gave."""
 
+    def ended(self) -> Answer:
+        """Make the answer of a stream that ended without a result."""
+        raise HookReturned(f"{self.hook} ended without yielding a benchhost.Result or a benchhost.Error")
+
+    @asynccontextmanager
+    async def prepared(self) -> AsyncIterator[None]:
+        """Have at hand what the hook needs beside what the call holds."""
+        yield
+
     def ask(self, *arguments: Any) -> Any:
         """Call the hook."""
         self.asked = True
         return getattr(self._loaded.benchmark, self.hook)(*arguments)
+
+    def resume(self, *arguments: Any, state: bytes | None) -> Any:
+        """Call the hook with how far it had come.
+
+        Raises :class:`~benchhost.errors.NotOffered` when it cannot be given that.
+        """
+        hook = getattr(self._loaded.benchmark, self.hook)
+        if not takes_resume_state(type(self._loaded.benchmark), self.hook):
+            raise NotOffered(f"The benchmark {self._loaded.name} does not resume evaluations.")
+        resume_state = None if state is None else msgspec.json.decode(state)
+        self.asked = True
+        return hook(*arguments, resume_state=resume_state)
 
     def dataset(self, name: str | None) -> Dataset[Any]:
         """Find a dataset; none, or an empty name, means the default one."""
@@ -75,13 +112,8 @@ class Operation(abc.ABC):
         return HookReturned(f"{self._loaded.name}: {self.hook} returned {given}, expected {expected}")
 
 
-class EvaluateResponse(Operation):
-    """Judge a response; the body of the call is its text."""
-
-    hook = "evaluate_response"
-
-    def begin(self) -> Any:
-        return self.ask(self.task(), Response(self._call.body.decode()))
+class _Judging(Operation):
+    """Judge something."""
 
     def end(self, value: Any) -> Answer:
         if not isinstance(value, Result):
@@ -100,6 +132,86 @@ class EvaluateResponse(Operation):
             raise HookReturned(
                 f"{self._loaded.name}: {self.hook} returned a Result that cannot be kept: {error}"
             ) from error
+
+
+class EvaluateResponse(_Judging):
+    """Judge a response; the body of the call is its text."""
+
+    hook = "evaluate_response"
+
+    def begin(self) -> Any:
+        return self.ask(self.task(), Response(self._call.body.decode()))
+
+
+class ResumeResponse(_Judging):
+    """Go on judging a response."""
+
+    hook = "evaluate_response"
+
+    def begin(self) -> Any:
+        resumed = msgspec.msgpack.decode(self._call.body, type=Resumed)
+        return self.resume(self.task(), Response(resumed.text), state=resumed.resume_state)
+
+
+class _InSandbox(Operation):
+    """Call a hook that works in a sandbox, which is opened here, where the hook runs."""
+
+    in_sandbox = True
+    _place: InSandbox
+    _sandbox: Sandbox
+
+    @asynccontextmanager
+    async def prepared(self) -> AsyncIterator[None]:
+        self._place = msgspec.msgpack.decode(self._call.body, type=InSandbox)
+        provider = await open_provider(self._place.provider, self._place.config)
+        try:
+            self._sandbox = await provider.get(self._place.id)
+            yield
+        finally:
+            await provider.aclose()
+
+
+class _Preparing(_InSandbox):
+    """Prepare a sandbox. The answer is its status."""
+
+    def end(self, value: Any) -> Answer:
+        if value is None:
+            value = Ready()
+        if not isinstance(value, Ready) or not isinstance(value.status, str):
+            raise self.wrong(value, "a benchhost.Ready, or nothing")
+        return Answer(self.number, msgspec.json.encode({"status": value.status.encode("utf-8", "replace").decode()}))
+
+    def ended(self) -> Answer:
+        return self.end(None)
+
+
+class SetupTask(_Preparing):
+    """Prepare a sandbox for an attempt."""
+
+    hook = "setup_task"
+
+    def begin(self) -> Any:
+        return self.ask(self.task(), self._sandbox)
+
+
+class PlaceSubmission(_Preparing):
+    """Place what was submitted in a sandbox."""
+
+    hook = "place_submission"
+
+    def begin(self) -> Any:
+        return self.ask(self.task(), self._place.submission, self._sandbox)
+
+
+class EvaluateInstance(_Judging, _InSandbox):
+    """Judge what was done in a sandbox."""
+
+    hook = "evaluate_instance"
+
+    def begin(self) -> Any:
+        if takes_resume_state(type(self._loaded.benchmark), self.hook):
+            return self.resume(self.task(), self._sandbox, state=self._place.resume_state)
+        return self.ask(self.task(), self._sandbox)
 
 
 class Prompt(Operation):
@@ -169,6 +281,12 @@ class RetrieveTask(Operation):
                 f"{self._loaded.name}: {self.hook} returned an Environment that cannot be sent: {error}"
             ) from error
         return Answer(self.number, msgspec.json.encode(told))
+
+
+class EvaluationEnvironment(RetrieveTask):
+    """Say in which sandbox a submission is to be judged."""
+
+    hook = "evaluation_environment"
 
 
 class CheckAuth(Operation):
@@ -242,10 +360,15 @@ class ScoreOf(_Scoring):
 
 OPERATIONS: dict[str, type[Operation]] = {
     "evaluate_response": EvaluateResponse,
+    "resume_response": ResumeResponse,
+    "setup_task": SetupTask,
+    "place_submission": PlaceSubmission,
+    "evaluate_instance": EvaluateInstance,
     "prompt": Prompt,
     "reference_response": ReferenceResponse,
     "reveal": Reveal,
     "retrieve_task": RetrieveTask,
+    "evaluation_environment": EvaluationEnvironment,
     "check_auth": CheckAuth,
     "final_score": FinalScoreOf,
     "score": ScoreOf,

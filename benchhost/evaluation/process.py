@@ -28,6 +28,7 @@ from benchhost.evaluation.frames import (
     Loaded,
     Note,
     Refused,
+    State,
 )
 from benchhost.registry import Description
 
@@ -38,7 +39,8 @@ SILENCE = 2.0
 """Seconds after which a grader that works and says nothing is given no more calls if another one can be had."""
 
 Outcome = Answer | Refused | Failed
-Tell = Callable[[str], None]
+Tell = Callable[[Note | State], None]
+"""What is given whatever a hook says before its answer."""
 
 
 class Plugin(msgspec.Struct, frozen=True):
@@ -280,10 +282,10 @@ class GraderProcess:
                     self.retired = True  # a hook that cannot be stopped is left behind in it
                 if pending is not None and not pending.future.done():
                     pending.future.set_result(message)
-            elif isinstance(message, Note):
+            elif isinstance(message, (Note, State)):
                 pending = self._outstanding.get(message.number)
                 if pending is not None and pending.tell is not None:
-                    pending.tell(message.text)
+                    pending.tell(message)
             elif not isinstance(message, Alive) and not self._loading.done():
                 self._loading.set_result(message)
         if self.retired and not self._outstanding:

@@ -3,6 +3,7 @@
 Importing this loads no provider.
 """
 
+from benchhost.sandbox.opening import open_provider, provider_class
 from benchhost.sandbox.streaming import stream_command
 
-__all__ = ["stream_command"]
+__all__ = ["open_provider", "provider_class", "stream_command"]

@@ -19,6 +19,7 @@ class MemoryStore(MemoryAccess, MemoryRuns, Store):
 
     def __init__(self) -> None:
         self._records: dict[str, Evaluation] | None = None
+        self._states: dict[str, bytes] = {}
 
     async def open(self) -> None:
         if self._records is not None:
@@ -63,6 +64,19 @@ class MemoryStore(MemoryAccess, MemoryRuns, Store):
     async def evaluations(self, ids: Sequence[str]) -> dict[str, Evaluation]:
         records = self._open_records()
         return {each: records[each] for each in ids if each in records}
+
+    async def keep_resume_state(self, evaluation: Evaluation, state: bytes | None) -> None:
+        found = self._open_records().get(evaluation.id)
+        if found is None or found.status != "running":
+            return
+        if (found.owner, found.attempt) == (evaluation.owner, evaluation.attempt):
+            self._states.pop(evaluation.id, None)
+            if state is not None:
+                self._states[evaluation.id] = state
+
+    async def resume_state(self, evaluation_id: str) -> bytes | None:
+        self._open_records()
+        return self._states.get(evaluation_id)
 
     async def owners(self) -> set[str]:
         return {record.owner for record in self._open_records().values() if record.status == "running"}

@@ -145,6 +145,15 @@ MIGRATIONS: Sequence[Migration] = (
         )
         """,
     ),
+    # 4: how far evaluations that were interrupted had come. Few of them say so.
+    (
+        """
+        CREATE TABLE resume_state (
+            evaluation TEXT PRIMARY KEY NOT NULL,
+            state BLOB NOT NULL
+        )
+        """,
+    ),
 )
 
 

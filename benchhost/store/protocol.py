@@ -56,6 +56,18 @@ class Store(RunStore, AccessStore):
         """Return the evaluations of those ids that are recorded, by id."""
 
     @abc.abstractmethod
+    async def keep_resume_state(self, evaluation: Evaluation, state: bytes | None) -> None:
+        """Keep how far a running evaluation has come, in the place of what was kept before; ``None`` forgets it.
+
+        It is kept only while the evaluation is running under its owner, in its attempt. It outlives a killed
+        process, but perhaps not a power cut.
+        """
+
+    @abc.abstractmethod
+    async def resume_state(self, evaluation_id: str) -> bytes | None:
+        """Return how far an evaluation had come when it was last said."""
+
+    @abc.abstractmethod
     async def owners(self) -> set[str]:
         """Return the owners of running evaluations."""
 

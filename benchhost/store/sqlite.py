@@ -51,6 +51,16 @@ _FINISH = """
 _INTERRUPT = "UPDATE evaluation SET status = 'interrupted' WHERE status = 'running' AND owner = ?"
 _INTERRUPT_ONE = f"{_INTERRUPT} AND id = ?"
 
+_KEEP_STATE = """
+    INSERT INTO resume_state (evaluation, state)
+    SELECT id, ? FROM evaluation WHERE id = ? AND status = 'running' AND owner = ? AND attempt = ?
+    ON CONFLICT (evaluation) DO UPDATE SET state = excluded.state
+"""
+_FORGET_STATE = """
+    DELETE FROM resume_state WHERE evaluation =
+    (SELECT id FROM evaluation WHERE id = ? AND status = 'running' AND owner = ? AND attempt = ?)
+"""
+
 _OWNERS = "SELECT DISTINCT owner FROM evaluation WHERE status = 'running'"
 
 _COUNTS = "SELECT benchmark, status, count(*) FROM evaluation GROUP BY benchmark, status"
@@ -107,6 +117,13 @@ class SQLiteStore(SQLiteAccess, SQLiteRuns, Store):
         wanted = msgspec.json.encode(ids).decode()
         rows = await self._read(f"{_SELECT} WHERE id IN (SELECT value FROM json_each(?))", (wanted,))
         return {row[0]: _evaluation(row) for row in rows}
+
+    async def keep_resume_state(self, evaluation: Evaluation, state: bytes | None) -> None:
+        await self._writer().write(_keep_state, (evaluation, state), durable=False)
+
+    async def resume_state(self, evaluation_id: str) -> bytes | None:
+        rows = await self._read("SELECT state FROM resume_state WHERE evaluation = ?", (evaluation_id,))
+        return rows[0][0] if rows else None
 
     async def owners(self) -> set[str]:
         return {owner for (owner,) in await self._read(_OWNERS)}
@@ -235,6 +252,15 @@ def _interrupt(cursor: sqlite3.Cursor, of: tuple[str, str | None]) -> int:
     if evaluation_id is None:
         return cursor.execute(_INTERRUPT, (owner,)).rowcount
     return cursor.execute(_INTERRUPT_ONE, (owner, evaluation_id)).rowcount
+
+
+def _keep_state(cursor: sqlite3.Cursor, of: tuple[Evaluation, bytes | None]) -> None:
+    evaluation, state = of
+    attempt = (evaluation.id, evaluation.owner, evaluation.attempt)
+    if state is None:
+        cursor.execute(_FORGET_STATE, attempt)
+    else:
+        cursor.execute(_KEEP_STATE, (state, *attempt))
 
 
 def _text(text: str) -> str:

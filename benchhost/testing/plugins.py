@@ -8,12 +8,19 @@ from pathlib import Path
 
 
 def install_plugin(
-    folder: Path, name: str, source: str, *, attribute: str = "Plugin", version: str = "1.0", module: str | None = None
+    folder: Path,
+    name: str,
+    source: str,
+    *,
+    attribute: str = "Plugin",
+    version: str = "1.0",
+    module: str | None = None,
+    group: str = "benchhost.benchmarks",
 ) -> None:
     """Install a plugin in ``folder``, as pip would: a module and the metadata of a distribution.
 
-    ``source`` is the text of the module, and ``attribute`` what in it is the benchmark. Whoever has
-    ``folder`` on ``PYTHONPATH`` has the plugin installed.
+    ``source`` is the text of the module, and ``attribute`` what in it is the benchmark, or whatever else the entry
+    points of the ``group`` are. Whoever has ``folder`` on ``PYTHONPATH`` has the plugin installed.
     """
     module = module or re.sub(r"\W", "_", f"plugin_{name}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -22,4 +29,4 @@ def install_plugin(
     metadata.mkdir(exist_ok=True)
     distribution = module.replace("_", "-")
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-    (metadata / "entry_points.txt").write_text(f"[benchhost.benchmarks]\n{name} = {module}:{attribute}\n")
+    (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:{attribute}\n")

@@ -1,0 +1,44 @@
+"""Providers by name: those of the house and those that plugins bring, found by their entry points."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+
+from benchhost.contract import Provider
+from benchhost.discovery import entries
+from benchhost.errors import SandboxUnavailable
+
+PROVIDERS = "benchhost.sandboxes"
+"""The entry-point group of providers."""
+
+
+async def open_provider(name: str, config: Mapping[str, str]) -> Provider:
+    """Open a provider. Its module is imported now: what it needs is not loaded before it is used.
+
+    Raises :class:`~benchhost.errors.SandboxUnavailable` when there is none of that name, and what
+    :meth:`~benchhost.contract.Provider.open` raises.
+    """
+    return await provider_class(name).open(config)
+
+
+@functools.cache
+def provider_class(name: str) -> type[Provider]:
+    """Import the class of a provider.
+
+    Raises :class:`~benchhost.errors.SandboxUnavailable`.
+    """
+    found = {entry.name: entry for entry in entries(PROVIDERS)}
+    entry = found.get(name)
+    if entry is None:
+        installed = ", ".join(sorted(found)) or "none"
+        raise SandboxUnavailable(f"no installed provider of sandboxes is called {name!r}; installed are: {installed}")
+    module, _, attribute = entry.object.partition(":")
+    try:
+        provider = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SandboxUnavailable(f"the provider {entry} cannot be loaded: {error}") from error
+    if not (isinstance(provider, type) and issubclass(provider, Provider)):
+        raise SandboxUnavailable(f"the provider {entry} is no subclass of benchhost.Provider")
+    return provider
