@@ -74,6 +74,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_runs: Annotated[
         bool, Meta(description="Let callers have models attempt benchmarks here, at this host's cost.")
     ] = False
+    run_models: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Models that callers may run, as names or patterns such as openai/gpt-5.4-mini or anthropic/*, "
+            "separated by commas. The default costs nothing."
+        ),
+    ] = ("scripted/*",)
     max_runs: Annotated[
         int, Meta(description="Runs that callers have started, under way at once in each worker.", ge=1)
     ] = 4

@@ -8,9 +8,9 @@ import signal
 import click
 
 from benchhost.cli.display import tell, watch
-from benchhost.cli.opening import opened_store
 from benchhost.cli.run_options import print_json
 from benchhost.cli.session import Session
+from benchhost.cli.stored import opened_store
 from benchhost.runner.exits import ExitCode
 from benchhost.runner.run import Outcome, stored_config
 from benchhost.settings import Settings

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from benchhost.cli.opening import opened_store, recorded_run
+from benchhost.cli.stored import opened_store, recorded_run
 from benchhost.errors import UsageError
 from benchhost.runner.run import stored_config
 from benchhost.scoring import Comparison, compare

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchhost.cli.opening import opened_source, opened_store, recorded_run
+from benchhost.cli.opening import opened_source
 from benchhost.cli.order import Order
+from benchhost.cli.stored import opened_store, recorded_run
 from benchhost.errors import UsageError
 from benchhost.runner.artifacts import export_jsonl, export_vals
 from benchhost.runner.importing import Imported, import_vals
 from benchhost.runner.lock import RunLock
 from benchhost.settings import Settings
+from benchhost.store import OPERATOR
 
 
 async def exported(settings: Settings, run_id: str, layout: str, to: Path | None) -> tuple[Path, int]:
@@ -64,7 +66,7 @@ async def imported(
         token_header=token_header or "authorization",
     )
     async with opened_source(order, settings, token=token) as (store, source):
-        return await import_vals(store, source, folder, run_id=run_id, label=label or "")
+        return await import_vals(store, source, folder, run_id=run_id, label=label or "", tenant=OPERATOR)
 
 
 async def removed(settings: Settings, run_ids: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Opening what commands about runs need: the store of the state folder, and the dataset that is meant."""
+"""Opening the dataset that a command about runs means: here, or at a remote host."""
 
 from __future__ import annotations
 
@@ -9,37 +9,19 @@ from pathlib import Path
 import msgspec
 
 from benchhost.cli.order import Order
+from benchhost.cli.stored import opened_store
 from benchhost.client import Client
-from benchhost.errors import UnknownRun, UsageError
+from benchhost.errors import UsageError
 from benchhost.runner.given import GivenTasks, read_task_file
 from benchhost.runner.local import LocalSource
 from benchhost.runner.remote import RemoteSource
 from benchhost.runner.source import Source
-from benchhost.server.host import DATABASE, Host
+from benchhost.server.host import Host
 from benchhost.settings import Settings
-from benchhost.store import RunRecord, Store, open_store
+from benchhost.store import OPERATOR, Store
 
 DRAIN = 2.0
 """Seconds that evaluations may still take when a run is stopped at once. Otherwise none are under way at the end."""
-
-
-@asynccontextmanager
-async def opened_store(settings: Settings) -> AsyncIterator[Store]:
-    """Open the store of the state folder."""
-    settings.state.mkdir(parents=True, exist_ok=True)
-    async with open_store(settings.state / DATABASE) as store:
-        yield store
-
-
-async def recorded_run(store: Store, run_id: str) -> RunRecord:
-    """Return a run.
-
-    Raises :class:`~benchhost.errors.UnknownRun`.
-    """
-    record = await store.run(run_id)
-    if record is None:
-        raise UnknownRun(f"no run has the id {run_id}. Look at: benchhost runs list")
-    return record
 
 
 @asynccontextmanager
@@ -48,11 +30,12 @@ async def opened_source(
     settings: Settings,
     *,
     token: str | None = None,
+    tenant: str = OPERATOR,
     trusted: bool = True,
 ) -> AsyncIterator[tuple[Store, Source]]:
     """Open the store, and the dataset of an order: in this process, or at a remote host.
 
-    ``trusted`` is that of :class:`~benchhost.runner.local.LocalSource`.
+    ``tenant`` and ``trusted`` are those of :class:`~benchhost.runner.local.LocalSource`.
     """
     given = None if order.dataset_file is None else read_task_file(Path(order.dataset_file))
     dataset = order.dataset or (given.dataset if given is not None else None)
@@ -69,7 +52,7 @@ async def opened_source(
             hosted = host.roster.get(order.benchmark)
             await hosted.ready()
             store = host.store
-            source = await LocalSource.open(hosted, host.evaluator, dataset, trusted=trusted)
+            source = await LocalSource.open(hosted, host.evaluator, dataset, tenant=tenant, trusted=trusted)
         if given is not None:
             source = GivenTasks(source, given.tasks, "file")
         elif order.problem is not None:

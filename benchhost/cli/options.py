@@ -61,6 +61,8 @@ def _option(doc: SettingDoc) -> Callable[[F], F]:
 def _shown(default: Any) -> str:
     if isinstance(default, bool):
         return str(default).lower()
+    if isinstance(default, tuple):
+        return ",".join(default)
     return "none" if default is None else str(default)
 
 

@@ -6,16 +6,15 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-from benchhost.cli.opening import opened_store, recorded_run
 from benchhost.cli.order import Order, order_of
+from benchhost.cli.stored import opened_store, recorded_run
 from benchhost.contract import Sampling
 from benchhost.errors import UsageError
 from benchhost.models import Limiter
 from benchhost.runner.config import RunOptions, checked_run_id
 from benchhost.runner.run import stored_config
-from benchhost.server.host import DATABASE
 from benchhost.settings import Settings
-from benchhost.store import RunRecord
+from benchhost.store import DATABASE, RunRecord
 
 SAMPLING = ("temperature", "top_p", "top_k", "max_tokens", "reasoning_effort", "stop")
 

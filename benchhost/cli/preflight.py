@@ -8,12 +8,19 @@ from collections.abc import Callable
 import msgspec
 
 from benchhost.contract import Model, Sampling
-from benchhost.errors import ModelThrottled, ModelUnavailable, UsageError
+from benchhost.errors import ModelError, ModelThrottled, ModelUnavailable, UsageError
+from benchhost.models import RetryPolicy, for_one_question
 from benchhost.runner.config import RunConfig
 from benchhost.runner.source import Source
 
 PATIENCE = 60.0
 """Seconds within which the model must answer."""
+
+SILENT = 5.0
+"""Seconds after which it is said what is waited for."""
+
+POLICY = RetryPolicy(retries=2, throttle_retries=0, first=0.5)
+"""A failure that passes within a second or two is none; one that does not is told while somebody still looks."""
 
 MOST_TOKENS = 64
 """What the answer may be long. It is not read: a model that only reasons within it has answered too."""
@@ -34,13 +41,25 @@ async def preflight(model: Model, source: Source, config: RunConfig, tell: Calla
         return
     most = min(config.sampling.max_tokens or MOST_TOKENS, MOST_TOKENS)
     sampling: Sampling = msgspec.structs.replace(config.sampling, max_tokens=most)
+    asked = asyncio.create_task(for_one_question(model, POLICY).complete("Answer with OK.", sampling))
     try:
-        async with asyncio.timeout(PATIENCE):
-            await model.complete("Answer with OK.", sampling)
+        await asyncio.wait([asked], timeout=SILENT)
+        if not asked.done():
+            tell(f"Waiting for {model.name} to answer a short question, for up to {PATIENCE:g} seconds ...")
+        async with asyncio.timeout(PATIENCE - SILENT):
+            await asked
     except TimeoutError:
         raise ModelUnavailable(
-            f"{model.name} did not answer a short question within {PATIENCE:g} seconds. "
-            "Try again later, or begin all the same with --no-preflight"
+            f"{model.name} did not answer a short question within {PATIENCE:g} seconds. {_ALL_THE_SAME}"
         ) from None
     except ModelThrottled as error:
         tell(f"{model.name} throttles at the moment: {error}. The run waits when it must.")
+    except ModelError as error:
+        error.args = (f"{model.name}: {error}{f'. {_ALL_THE_SAME}' if error.retriable else ''}",)
+        raise
+    finally:
+        asked.cancel()
+        await asyncio.wait([asked])
+
+
+_ALL_THE_SAME = "Try again later, or begin all the same with --no-preflight"

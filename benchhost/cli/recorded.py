@@ -6,15 +6,14 @@ from typing import Any
 
 import msgspec
 
-from benchhost.cli.opening import opened_store, recorded_run
+from benchhost.cli.listed import told
+from benchhost.cli.stored import opened_store, recorded_run
 from benchhost.contract import EvaluationStatus, GenerationStatus
 from benchhost.runner.config import RunConfig
-from benchhost.runner.lock import is_locked
 from benchhost.runner.progress import ErrorClass
 from benchhost.runner.run import stored_config
 from benchhost.runner.summary import RunSummary, summarise_run
 from benchhost.settings import Settings
-from benchhost.store import RunRecord
 
 _summary = msgspec.json.Decoder(RunSummary)
 
@@ -36,12 +35,6 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     config: RunConfig
     events: list[dict[str, Any]]
     summary: RunSummary
-
-
-async def told_runs(settings: Settings, benchmark: str | None, limit: int) -> list[dict[str, Any]]:
-    """Return what is told of the newest runs."""
-    async with opened_store(settings) as store:
-        return [told(record, settings) for record in await store.runs(benchmark=benchmark, limit=limit)]
 
 
 async def found_run(settings: Settings, run_id: str) -> Found:
@@ -79,24 +72,3 @@ async def failed_tasks(settings: Settings, run_id: str) -> tuple[list[ErrorClass
                 classes[key].count += 1
                 tasks.setdefault(key, []).append(attempt.task)
     return sorted(classes.values(), key=lambda error: -error.count), tasks
-
-
-def told(record: RunRecord, settings: Settings) -> dict[str, Any]:
-    """Say what matters of a run. One that no process carries out, although it seems to run, was interrupted."""
-    summary = None if record.summary is None else _summary.decode(record.summary)
-    interrupted = record.status == "running" and not is_locked(settings.state, record.id)
-    return {
-        "id": record.id,
-        "benchmark": record.benchmark,
-        "dataset": record.dataset,
-        "model": record.model,
-        "label": record.label,
-        "status": "interrupted" if interrupted else record.status,
-        "reason": record.reason,
-        "created_at": record.created_at,
-        "updated_at": record.updated_at,
-        "score": None if summary is None else summary.score,
-        "interval": None if summary is None or summary.final is not None else summary.interval,
-        "coverage": None if summary is None else summary.coverage,
-        "cost": None if summary is None else summary.spend.cost + summary.judge_spend.cost,
-    }

@@ -6,15 +6,18 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from benchhost.cli import words
-from benchhost.runner.progress import ErrorClass
-from benchhost.runner.summary import RunSummary
-from benchhost.scoring import Comparison
+
+if TYPE_CHECKING:  # start-up: a list of runs needs none of these
+    from benchhost.runner.progress import ErrorClass
+    from benchhost.runner.summary import RunSummary
+    from benchhost.scoring import Comparison
 
 MOST_IDS = 10
 """How many task ids are listed."""

@@ -20,7 +20,7 @@ from benchhost.cli.run_options import as_json, print_json
 @settings_options("state")
 def list_(benchmark: str | None, limit: int, as_json: bool, config: Path | None, **flags: Any) -> None:
     """List the newest runs."""
-    from benchhost.cli.recorded import told_runs
+    from benchhost.cli.listed import told_runs
 
     runs = asyncio.run(told_runs(read(config, flags), benchmark, limit))
     if as_json:

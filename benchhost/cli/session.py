@@ -28,7 +28,7 @@ from benchhost.runner.progress import Progress
 from benchhost.runner.run import Outcome, Run, stored_config
 from benchhost.runner.source import Source
 from benchhost.settings import Settings
-from benchhost.store import RunRecord
+from benchhost.store import OPERATOR, RunRecord
 from benchhost.tasks import select
 
 Watch = Callable[[Progress], Awaitable[None]]
@@ -66,7 +66,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             limiter = Limiter(self.order.max_connections)
             model = await self._model(stack, self.order.model, limiter)
             judge = None if self.order.judge is None else await self._model(stack, self.order.judge, Limiter())
-            opened = opened_source(self.order, self.settings, token=self.token, trusted=self.trusted)
+            tenant = OPERATOR if self.recorded is None else self.recorded.tenant
+            opened = opened_source(self.order, self.settings, token=self.token, tenant=tenant, trusted=self.trusted)
             store, source = await stack.enter_async_context(opened)
             plugin = find_runner(self.order.benchmark, self.order.runner)
             runner = runner_of(plugin.cls, self.order.params)
@@ -89,7 +90,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 prices=load_prices(None if self.order.prices is None else Path(self.order.prices)),
                 limiter=None if self.order.model.startswith("scripted/") else limiter,
                 label=self.label,
-                tenant="" if self.recorded is None else self.recorded.tenant,
+                tenant=tenant,
                 order=msgspec.structs.replace(self.order, params=config.params) if self.trusted else None,
             )
             return await _executed(run, watch, tell)

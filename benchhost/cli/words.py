@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from benchhost.contract import Usage
-from benchhost.models import Spend
-from benchhost.runner.progress import Snapshot
-from benchhost.scoring import Interval
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:  # start-up: a list of runs needs none of these
+    from benchhost.contract import Usage
+    from benchhost.models import Spend
+    from benchhost.runner.progress import Snapshot
+
+
+class Interval(Protocol):
+    """An interval of a score, as :class:`benchhost.scoring.Interval` has it."""
+
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def level(self) -> float: ...
+    @property
+    def method(self) -> str: ...
 
 
 def score(value: float | None, interval: Interval | None = None) -> str:

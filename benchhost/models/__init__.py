@@ -9,7 +9,7 @@ from benchhost.models.meter import Metered, Spend
 from benchhost.models.prices import Price, PriceTable, load_prices
 from benchhost.models.providers import PROVIDERS, Provider
 from benchhost.models.resilient import Resilient
-from benchhost.models.resolution import MODELS, resolve
+from benchhost.models.resolution import MODELS, for_one_question, resolve
 from benchhost.models.retry import RetryPolicy
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "RetryPolicy",
     "Spend",
     "TimeBudget",
+    "for_one_question",
     "load_prices",
     "locate",
     "resolve",

@@ -29,6 +29,7 @@ def request_digest(where: str, name: str, messages: list[ChatMessage], sampling:
 class Cached:
     """A model whose completions are kept in an SQLite file, by the digest of the request.
 
+    ``asked`` is the model that is asked for what the file does not have, and is closed with this one.
     ``where`` is the address of the model: the same name elsewhere is another model. Only completions are
     kept, never failures. Several processes may share a file.
 
@@ -40,7 +41,7 @@ class Cached:
 
     def __init__(self, model: Model, path: Path, where: str) -> None:
         self.name = model.name
-        self._model = model
+        self.asked = model
         self._where = where
         self._works = True
         try:
@@ -66,7 +67,7 @@ class Cached:
             kept = _decode(rows[0][0])
             kept.cached, kept.latency, kept.retries, kept.waited = True, 0.0, 0, 0.0
             return kept
-        completion = await self._model.complete(prompt, sampling, call)
+        completion = await self.asked.complete(prompt, sampling, call)
         self._execute("INSERT OR REPLACE INTO completions VALUES (?, ?)", digest, _encode(completion))
         return completion
 
@@ -83,4 +84,4 @@ class Cached:
     async def aclose(self) -> None:
         """Close the file and the model."""
         self._store.close()
-        await self._model.aclose()
+        await self.asked.aclose()

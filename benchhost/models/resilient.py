@@ -34,6 +34,10 @@ class Resilient:
         self._policy = policy or RetryPolicy()
         self._breaker = breaker or Breaker()
 
+    def under(self, policy: RetryPolicy) -> Resilient:
+        """Make the same model under another policy, with a limit and a circuit of its own."""
+        return Resilient(self._model, limiter=Limiter(), policy=policy)
+
     async def complete(self, prompt: Prompt, sampling: Sampling | None = None, call: Call = NO_CALL) -> Completion:
         """Ask until there is a completion, or until asking makes no more sense."""
         retries = throttles = 0

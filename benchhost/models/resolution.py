@@ -70,6 +70,16 @@ def resolve(
     return model if cache is None else Cached(model, cache, where)
 
 
+def for_one_question(model: Model, policy: RetryPolicy) -> Model:
+    """Make a model that was resolved one to be asked once, under another policy: not from the cache, nor for the run.
+
+    It shares the connections, and is not to be closed. What fails here opens no circuit there.
+    """
+    if isinstance(model, Cached):
+        model = model.asked
+    return model.under(policy) if isinstance(model, Resilient) else model
+
+
 def _endpoint(
     location: Location, key: str | None, limiter: Limiter, timeout: float, environ: Mapping[str, str]
 ) -> Endpoint:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from benchhost.contract import EvaluationStatus, GenerationStatus
+from benchhost.errors import UnknownTask
 from benchhost.runner.config import RunConfig, RunOptions
+from benchhost.runner.source import Source
 from benchhost.store import AttemptRecord
 
 
@@ -77,19 +79,40 @@ class Plan:
 _JUDGED = frozenset(status.value for status in EvaluationStatus if not status.retriable)
 
 
-def work_left(record: AttemptRecord, task_digest: str | None, config: RunConfig, retry: frozenset[str]) -> Work:
-    """Say what a recorded attempt leaves to do.
+class WorkLeft:
+    """Says what recorded attempts leave to do.
 
-    ``task_digest`` is that of the task as it is now: a response to another task counts for nothing, nor
-    does a verdict of another version of the evaluator. ``retry`` is :attr:`RunOptions.retry`.
+    A response to a task whose content has changed counts for nothing, nor does a verdict of another
+    version of the evaluator. ``retry`` is :attr:`RunOptions.retry`.
     """
-    judged = record.evaluation_status
-    if record.task_digest != task_digest or record.retriable or record.status in retry:
-        return Work.GENERATE
-    if record.status != GenerationStatus.SUCCESS:
-        if record.kind in retry:
+
+    def __init__(self, source: Source, config: RunConfig, retry: frozenset[str]) -> None:
+        self._source = source
+        self._config = config
+        self._retry = retry
+        self._known: dict[tuple[str, str, bool, str | None, str | None], Work] = {}
+
+    def by(self, record: AttemptRecord) -> Work:
+        """Say what one attempt leaves to do. Of a hundred thousand, most are in one of a few states."""
+        try:
+            if record.task_digest != self._source.digest(record.task):
+                return Work.GENERATE
+        except UnknownTask:  # it has gone from the dataset
             return Work.GENERATE
-        return Work.NOTHING if judged else Work.EVALUATE
-    if judged not in _JUDGED or record.evaluator_version != config.evaluator_version:
-        return Work.EVALUATE
-    return Work.EVALUATE if judged in retry or (record.kind and record.kind in retry) else Work.NOTHING
+        state = (record.status, record.kind, record.retriable, record.evaluation_status, record.evaluator_version)
+        work = self._known.get(state)
+        if work is None:
+            work = self._known[state] = self._by_state(record)
+        return work
+
+    def _by_state(self, record: AttemptRecord) -> Work:
+        judged, retry = record.evaluation_status, self._retry
+        if record.retriable or record.status in retry:
+            return Work.GENERATE
+        if record.status != GenerationStatus.SUCCESS:
+            if record.kind in retry:
+                return Work.GENERATE
+            return Work.NOTHING if judged else Work.EVALUATE
+        if judged not in _JUDGED or record.evaluator_version != self._config.evaluator_version:
+            return Work.EVALUATE
+        return Work.EVALUATE if judged in retry or (record.kind and record.kind in retry) else Work.NOTHING

@@ -142,12 +142,20 @@ class Progress:
         if score is not None:
             self._scores.add(score)
 
-    def finished_earlier(self, score: float | None) -> None:
-        """Count an attempt that an earlier session finished."""
-        self.done += 1
-        self.earlier += 1
-        if score is not None:
-            self._scores.add(score)
+    def counted_earlier(self, status: str, judged: str | None, count: int, *, finished: bool) -> None:
+        """Count generations of earlier sessions that ended alike, and that were judged alike if they were."""
+        self.generated += count
+        self.statuses[status] += count
+        if judged is not None:
+            self.evaluated += count
+            self.evaluations[judged] += count
+        if finished:
+            self.done += count
+            self.earlier += count
+
+    def scored_earlier(self, score: float) -> None:
+        """Take the score of an attempt that an earlier session finished."""
+        self._scores.add(score)
 
     def failed(self, status: str, kind: str, task_id: str, message: str) -> None:
         """Count a failure under its class; the first one of a class is its example."""

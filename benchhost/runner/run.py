@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import anyio
 import msgspec
 
 from benchhost.contract import GenerationResult, GenerationStatus, Model, Runner
-from benchhost.errors import BenchhostError, RunDrifted, RunRefused, StoreFailed
+from benchhost.errors import RunDrifted, RunRefused, StoreFailed
 from benchhost.models import Limiter, PriceTable, Spend, load_prices
 from benchhost.runner.account import Account, BudgetReached
 from benchhost.runner.attempt import Attempt, Workshop
@@ -23,7 +24,7 @@ from benchhost.runner.fuse import Fuse
 from benchhost.runner.judging import Judging
 from benchhost.runner.lock import RunLock
 from benchhost.runner.pace import Pace
-from benchhost.runner.plan import Owed, Plan, Work, work_left
+from benchhost.runner.plan import Owed, Plan, Work, WorkLeft
 from benchhost.runner.progress import Progress
 from benchhost.runner.source import Source, Verdict
 from benchhost.runner.summary import NO_FAILURE, RunSummary, summarise_run
@@ -184,38 +185,29 @@ class Run:
         ids = self._source.ids if config.tasks is None else config.tasks
         plan = Plan(ids, config.epochs)
         progress.total = plan.size
+        left = WorkLeft(self._source, config, self.options.retry)
+        states: Counter[tuple[str, str | None, Work]] = Counter()
         async for page in self._store.attempts(self.id, latest=False):
             for record in page:
-                if plan.saw(record, work := self._work_left(record)):
+                work = left.by(record)
+                if plan.saw(record, work):
                     self._account.take(_add(progress.spend, record.spend), config.model)
-                    self._saw(record, work)
+                    if record.evaluation is not None and b'"spend"' in record.evaluation:
+                        self._saw_judge(record.evaluation)  # else there is no need to read it
+                    if record.latest and work is not Work.GENERATE:
+                        states[record.status, record.evaluation_status, work] += 1
+                        if work is Work.NOTHING and record.score is not None:
+                            progress.scored_earlier(record.score)
+        for (status, judged, work), count in states.items():
+            finished = (work is Work.NOTHING and judged is not None) or not self.options.evaluate
+            progress.counted_earlier(status, judged if work is Work.NOTHING else None, count, finished=finished)
         self._heed_account()
         return plan
 
-    def _work_left(self, record: AttemptRecord) -> Work:
-        try:
-            digest: str | None = self._source.digest(record.task)
-        except BenchhostError:  # the task is gone
-            digest = None
-        return work_left(record, digest, self.config, self.options.retry)
-
-    def _saw(self, record: AttemptRecord, work: Work) -> None:
-        """Count an attempt of an earlier session."""
-        progress = self.progress
-        if record.evaluation is not None and b'"spend"' in record.evaluation:  # else there is no need to read it
-            spend = _verdict.decode(record.evaluation).spend or Spend()
-            progress.judge_spend.add(spend)
-            self._account.take(spend, self.config.judge or "the judge")
-        if not record.latest or work is Work.GENERATE:
-            return
-        progress.generated += 1
-        progress.statuses[record.status] += 1
-        if work is Work.NOTHING and record.evaluation_status is not None:
-            progress.evaluated += 1
-            progress.evaluations[record.evaluation_status] += 1
-            progress.finished_earlier(record.score)
-        elif not self.options.evaluate:
-            progress.finished_earlier(None)
+    def _saw_judge(self, evaluation: bytes) -> None:
+        spend = _verdict.decode(evaluation).spend or Spend()
+        self.progress.judge_spend.add(spend)
+        self._account.take(spend, self.config.judge or "the judge")
 
     # ---- working
 

@@ -20,14 +20,13 @@ from benchhost.log import get_logger
 from benchhost.registry import Fault
 from benchhost.server.bodies import Bodies
 from benchhost.settings import Settings
-from benchhost.store import Store, open_store
+from benchhost.store import DATABASE, Store, open_store
 
 if TYPE_CHECKING:
     from benchhost.server.run_manager import RunManager
 
 _log = get_logger()
 
-DATABASE = "benchhost.db"
 PID_FILE = "benchhost.pid"
 
 
@@ -88,6 +87,7 @@ class Host:
                     state,
                     most=settings.max_runs,
                     patience=settings.drain_timeout / 2,
+                    models=settings.run_models,
                 )
                 opened.push_async_callback(self.runs.close)
             gc.freeze()  # what is there by now stays: the collector need not go through it again and again

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,8 @@ class RunManager:
     """Starts, resumes, cancels and shows runs. ``most`` may be under way at once in this process.
 
     ``state`` is the folder that all workers share. ``patience`` is how many seconds calls that are under
-    way may still take when the host stops. ``environ`` is where models and their keys are looked up.
+    way may still take when the host stops. ``models`` are patterns of the names of models that callers may
+    use, and ``environ`` is where these and their keys are looked up.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class RunManager:
         *,
         most: int,
         patience: float,
+        models: Sequence[str],
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._store = store
@@ -86,6 +88,7 @@ class RunManager:
         self._state = state
         self._most = most
         self._patience = patience
+        self._models = models
         self._environ = environ
         self._places = asyncio.Semaphore(most)
         self._running: dict[str, Run] = {}
@@ -177,14 +180,9 @@ class RunManager:
         return run_of(record, locked=is_locked(self._state, record.id), progress=progress)
 
     async def cancel(self, record: RunRecord) -> wire.Run:
-        """Have a run stopped by the worker that carries it out; asked again, have it stopped at once.
-
-        Raises :class:`~benchhost.server.problems.Conflict` for a run that is under way at the command line.
-        """
+        """Have a run stopped by the worker that carries it out; asked again, have it stopped at once."""
         shown = self.show(record)
         if shown.status == "running":
-            if await self._requested(record.id) is None:
-                raise Conflict("The run is carried out by a command of the operator, which has to be stopped there.")
             await self._store.note(RunEvent(run=record.id, at=time.time(), kind=CANCEL))
         return shown
 
@@ -354,7 +352,7 @@ class RunManager:
     async def _offer(self, benchmark: str) -> Offer:
         hosted = self._roster.get(benchmark)
         await hosted.ready()
-        return Offer(hosted, self._evaluator, self._environ)
+        return Offer(hosted, self._evaluator, self._models, self._environ)
 
     async def _recorded(self, status: str) -> AsyncIterator[RunRecord]:
         before: str | None = None

@@ -1,13 +1,15 @@
 """From what a caller asks for to a run that can be carried out in this process.
 
-Whoever may call is trusted less than the operator: models are asked with the host's own addresses and
-keys and no others, gold answers stay where they are, and no parameter names a file of the host.
+Whoever may call is trusted less than the operator: only models that the operator lets callers use are
+asked, with the host's own addresses and keys and no others, gold answers stay where they are, and no
+parameter names a file of the host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import Any, get_args
 
@@ -45,10 +47,15 @@ class Parts(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What the host has for runs of one benchmark; ``environ`` is where its models and their keys are looked up."""
+    """What the host has for runs of one benchmark.
+
+    ``models`` are patterns of the names of models that callers may use; ``environ`` is where these and
+    their keys are looked up.
+    """
 
     benchmark: HostedBenchmark
     evaluator: Evaluator
+    models: Sequence[str]
     environ: Mapping[str, str]
 
 
@@ -96,6 +103,9 @@ async def _model(offer: Offer, name: str, field: str, limiter: Limiter, stack: A
     provider, _, rest = name.partition("/")
     if not (provider and rest):
         raise Malformed("expected provider/name, such as openai/gpt-5.4-mini", ("body", field))
+    if not any(fnmatchcase(name, pattern) for pattern in offer.models):
+        usable = ", ".join(offer.models) or "none"
+        raise Malformed(f"callers may not run this model here; they may run: {usable}", ("body", field))
     if provider == "scripted" and rest != "echo":
         raise Malformed(
             "of the scripted models only scripted/echo can be used over HTTP: the others read gold answers, which "

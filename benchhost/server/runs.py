@@ -118,7 +118,7 @@ async def run_events(
     "/v1/runs/{run_id:str}/cancel",
     status_code=202,
     tags=["runs"],
-    opt=documented(raises=[RunsNotAllowed, UnknownRun, Conflict, StoreFailed]),
+    opt=documented(raises=[RunsNotAllowed, UnknownRun, StoreFailed]),
 )
 async def cancel_run(
     host: NamedDependency[Host],

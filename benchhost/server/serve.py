@@ -24,9 +24,9 @@ from benchhost.errors import UsageError
 from benchhost.evaluation.lifeline import end_with_parent
 from benchhost.evaluation.roster import Roster
 from benchhost.server.app import App
-from benchhost.server.host import DATABASE, PID_FILE, Host, hosting
+from benchhost.server.host import PID_FILE, Host, hosting
 from benchhost.settings import Settings
-from benchhost.store import open_store
+from benchhost.store import DATABASE, open_store
 
 _log = log.get_logger()
 
@@ -152,7 +152,11 @@ def serve(settings: Settings) -> None:
             setting="api_key",
         )
         if settings.allow_runs:
-            _log.warning("and everybody may have models attempt benchmarks at your cost", setting="allow_runs")
+            _log.warning(
+                "and everybody may have these models attempt benchmarks, at your cost",
+                setting="run_models",
+                models=list(settings.run_models),
+            )
     server = Server(
         "benchhost",
         address=settings.host,

@@ -13,10 +13,12 @@ from benchhost.store.access_records import AccessEvent, KeyRecord, TenantRecord
 from benchhost.store.memory import MemoryStore
 from benchhost.store.protocol import Store
 from benchhost.store.records import Claim, Claimed, Evaluation, Finish, Status
-from benchhost.store.run_records import AttemptRecord, AttemptVerdict, RunEvent, RunRecord
+from benchhost.store.run_records import OPERATOR, AttemptRecord, AttemptVerdict, RunEvent, RunRecord
 from benchhost.store.sqlite import SQLiteStore
 
 __all__ = [
+    "DATABASE",
+    "OPERATOR",
     "AccessEvent",
     "AttemptRecord",
     "AttemptVerdict",
@@ -34,6 +36,10 @@ __all__ = [
     "TenantRecord",
     "open_store",
 ]
+
+
+DATABASE = "benchhost.db"
+"""The name of the database in the folder of all that a host keeps."""
 
 
 def open_store(where: str | Path) -> Store:

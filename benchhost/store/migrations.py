@@ -154,6 +154,13 @@ MIGRATIONS: Sequence[Migration] = (
         )
         """,
     ),
+    # 5: what was not begun over HTTP is the operator's (run_records.OPERATOR), and no longer shown to callers.
+    (
+        """
+        UPDATE run SET tenant = '@operator'
+        WHERE tenant = '' AND number NOT IN (SELECT run FROM run_event WHERE kind = 'requested')
+        """,
+    ),
 )
 
 

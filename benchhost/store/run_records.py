@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
+OPERATOR = "@operator"
+"""The tenant of runs that are begun at the command line. No caller is ever called that, so none sees them."""
+
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One run. ``config`` is its resolved configuration and ``digest`` the digest of that.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -17,17 +16,14 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from benchhost.runner.config import RunConfig
-from benchhost.runner.lock import RunLock
 from benchhost.server.run_views import WITHHELD, public_message, public_reason
-from benchhost.store import RunRecord, open_store
 from benchhost.testing import install_plugin, serving
 
 KEY = "sk-double-for-runs-0123456789"
 SECRET = "the-hidden-answer"
+MODELS = "scripted/*,openai/*,anthropic/claude,nobody/at-all"
 DEADLINE = 60.0
 
 NUMBERS = """
@@ -124,8 +120,9 @@ def provider():
 
 @pytest.fixture(scope="module")
 def serve(folder, provider):
-    def serve(state, *flags, only="numbers,leaky"):
+    def serve(state, *flags, only="numbers,leaky", models=MODELS):
         flags = ("--only", only, "--allow-runs", "--drain-timeout", "20", *flags)
+        flags += () if models is None else ("--run-models", models)
         return serving(state, *flags, plugins=[folder], environ=provider)
 
     return serve
@@ -329,32 +326,57 @@ def test_a_run_that_is_cancelled_twice_drops_what_is_under_way(runs):
     assert (run["status"], run["summary"]["scored"]) == ("incomplete", 0)
 
 
-def test_a_run_of_the_command_line_cannot_be_cancelled_by_a_caller(runs, server):
-    config = RunConfig(
-        benchmark="numbers", dataset_version="1", evaluator_version="1", model="scripted/echo", task_count=1
+def test_callers_see_no_run_of_the_command_line(runs, server, folder, make_client):
+    command = ["run", "numbers", "--model", "scripted/echo", "--limit", "2", "--run-id", "by-hand"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchhost", *command, "--state", str(server.state)],
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    now = time.time()
-    record = RunRecord(
-        id="by-hand",
-        benchmark="numbers",
-        dataset="default",
-        model="scripted/echo",
-        digest=config.digest,
-        config=msgspec.json.encode(config),
-        status="running",
-        created_at=now,
-        updated_at=now - 100,
+    assert done.returncode == 0, done.stderr
+    mine = runs.begin(limit=1)
+    assert "by-hand" not in [run["run_id"] for run in runs.list(limit=500).json["runs"]]
+    client = make_client(server.url)
+    hidden = [
+        client.get(f"{runs.path}/by-hand"),
+        runs.cancel("by-hand"),
+        runs.list(before="by-hand"),
+        client.get(f"{runs.path}/by-hand/events"),
+    ]
+    assert [answer.status for answer in hidden] == [404] * 4
+    listed = subprocess.run(
+        [sys.executable, "-m", "benchhost", "runs", "list", "--json", "--state", str(server.state)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
+    assert {"by-hand", mine} <= {run["id"] for run in json.loads(listed.stdout)["runs"]}, "the operator sees both"
 
-    async def put():
-        async with open_store(server.state / "benchhost.db") as store:
-            assert await store.create_run(record)
 
-    asyncio.run(put())
-    with RunLock(server.state, "by-hand"):
-        assert runs.show("by-hand")["status"] == "running"
-        assert runs.cancel("by-hand").status == 409
-    assert runs.show("by-hand")["status"] == "interrupted"
+@pytest.mark.parametrize(
+    "flags, may, may_not",
+    [
+        ((), ["scripted/echo"], ["openai/double", "anthropic/claude"]),
+        (("--run-models", "openai/double,vllm/*"), ["openai/double"], ["scripted/echo", "openai/double-2"]),
+        (("--run-models", ""), [], ["scripted/echo", "openai/double"]),
+    ],
+    ids=["by default only what costs nothing", "what is named", "none"],
+)
+def test_callers_may_run_the_models_that_the_operator_names(serve, tmp_path, make_client, flags, may, may_not):
+    with serve(tmp_path / "state", *flags, models=None) as server:
+        client = make_client(server.url)
+        for model in may:
+            answer = client.post("/b/numbers/v1/runs", {"model": model, "limit": 1})
+            assert answer.status == 202, answer
+        for model in may_not:
+            for fields in ({"model": model}, {"model": may[0], "judge": model} if may else {"model": model}):
+                answer = client.post("/b/numbers/v1/runs", fields)
+                assert answer.status == 422
+                assert "callers may not run this model here" in str(answer.detail)
 
 
 # What is refused.
@@ -367,6 +389,7 @@ def test_a_run_of_the_command_line_cannot_be_cancelled_by_a_caller(runs, server)
         ({"model": "scripted/file:/etc/hostname"}, 422, "files of the host"),
         ({"judge": "scripted/reference"}, 422, "gold answers"),
         ({"model": "nobody"}, 422, "provider/name"),
+        ({"model": "groq/fast"}, 422, "may run: scripted/*, openai/*, anthropic/claude, nobody/at-all"),
         ({"model": "nobody/at-all"}, 422, "cannot use the model"),
         ({"model": "anthropic/claude"}, 422, "has no key"),
         ({"base_url": "http://127.0.0.1:1/v1"}, 422, "unknown field `base_url`"),
