@@ -70,6 +70,7 @@ def test_every_setting_can_be_set_in_each_of_the_three_ways():
         "graders": ("3", 3),
         "only": ("gsm8k, arithmetic", ("gsm8k", "arithmetic")),
         "allow_runs": ("true", True),
+        "run_models": ("openai/gpt-5.4-mini, vllm/*", ("openai/gpt-5.4-mini", "vllm/*")),
         "max_runs": ("8", 8),
         "resume_runs": ("true", True),
         "drain_timeout": ("0", 0.0),

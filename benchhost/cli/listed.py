@@ -14,6 +14,7 @@ from benchhost.store import RunRecord
 
 class _Cost(msgspec.Struct, frozen=True):
     cost: float = 0.0
+    unpriced: int = 0
 
 
 class _Interval(msgspec.Struct):
@@ -61,4 +62,5 @@ def told(record: RunRecord, settings: Settings) -> dict[str, Any]:
         "interval": None if gist is None or gist.final is not None else gist.interval,
         "coverage": None if gist is None else gist.coverage,
         "cost": None if gist is None else gist.spend.cost + gist.judge_spend.cost,
+        "unpriced": None if gist is None else gist.spend.unpriced + gist.judge_spend.unpriced,
     }

@@ -10,10 +10,10 @@ import msgspec
 
 from benchhost.client.address import TokenHeader
 from benchhost.contract import Sampling
-from benchhost.errors import UsageError
+from benchhost.errors import InvalidSlice, UsageError
 from benchhost.runner.config import RunConfig
 from benchhost.runner.source import Source
-from benchhost.store import RunEvent
+from benchhost.store import REQUESTED, RunEvent
 from benchhost.tasks import sample, select
 
 ORDER = "order"
@@ -61,6 +61,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, problem_id=problem_id)
 
 
+class _Asked(msgspec.Struct):
+    """What counts of what a caller asked for (:class:`benchhost.wire.runs.RunRequest`) that is in no configuration."""
+
+    max_connections: int | None = None
+    max_cost: float | None = None
+    max_tokens_total: int | None = None
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Which tasks are meant: by id, from a file of ids, by a slice; then the first ones, or a sample, of these."""
 
@@ -83,7 +91,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         read, and what :func:`benchhost.tasks.select` raises.
         """
         named = list(self.task_ids) or (None if self.ids_file is None else _ids_in(self.ids_file))
-        chosen = select(source.ids, task_ids=named, slice_text=self.slice, known=frozenset(source.ids))
+        try:
+            chosen = select(source.ids, task_ids=named, slice_text=self.slice, known=frozenset(source.ids))
+        except InvalidSlice as error:
+            wanted = "A:B:C, whole numbers as in Python, such as 0:100:2"
+            raise UsageError(f"--slice: expected {wanted}, not {self.slice!r} ({error})") from None
         if self.sample is not None:
             chosen = sample(chosen, self.sample, self.seed)
         chosen = chosen[: self.limit]
@@ -93,22 +105,31 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def order_of(config: RunConfig, events: Sequence[RunEvent]) -> tuple[Order, bool]:
-    """Return the newest order of a recorded run, and whether it has one: a run that was begun over HTTP has none."""
+    """Return the newest order of a recorded run, and whether it has one: a run that was begun over HTTP has none.
+
+    What the caller asked for stands for it there, so that the limits of the run stay its limits.
+    """
+    asked = _Asked()
     for event in reversed(events):
         if event.kind == ORDER:
             return msgspec.json.decode(event.data, type=Order), True
+        if event.kind == REQUESTED:
+            asked = msgspec.json.decode(event.data, type=_Asked)
     return (
         Order(
             benchmark=config.benchmark,
             model=config.model,
             host=config.host,
-            dataset=config.dataset,
+            dataset=None if config.source == "runner" else config.dataset,
             sampling=config.sampling,
             judge=config.judge,
             runner=config.runner,
             params=config.params,
             epochs=config.epochs,
             timeout=config.timeout,
+            max_connections=asked.max_connections or "auto",
+            max_cost=asked.max_cost,
+            max_tokens_total=asked.max_tokens_total,
         ),
         False,
     )

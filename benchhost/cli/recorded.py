@@ -14,6 +14,7 @@ from benchhost.runner.progress import ErrorClass
 from benchhost.runner.run import stored_config
 from benchhost.runner.summary import RunSummary, summarise_run
 from benchhost.settings import Settings
+from benchhost.store import RunRecord
 
 _summary = msgspec.json.Decoder(RunSummary)
 
@@ -44,7 +45,7 @@ async def found_run(settings: Settings, run_id: str) -> Found:
     """
     async with opened_store(settings) as store:
         record = await recorded_run(store, run_id)
-        summary = await summarise_run(store, record) if record.summary is None else _summary.decode(record.summary)
+        summary = _recorded(record) or await summarise_run(store, record)
         events = [
             {"at": event.at, "kind": event.kind, "data": msgspec.Raw(event.data)}
             for event in await store.run_events(run_id)
@@ -72,3 +73,10 @@ async def failed_tasks(settings: Settings, run_id: str) -> tuple[list[ErrorClass
                 classes[key].count += 1
                 tasks.setdefault(key, []).append(attempt.task)
     return sorted(classes.values(), key=lambda error: -error.count), tasks
+
+
+def _recorded(record: RunRecord) -> RunSummary | None:
+    try:
+        return None if record.summary is None else _summary.decode(record.summary)
+    except msgspec.DecodeError:  # one of a benchhost that knew other fields; the attempts themselves can be read
+        return None

@@ -69,6 +69,7 @@ def show_errors(errors: Iterable[ErrorClass], tasks: Mapping[tuple[str, str], Se
 def show_runs(rows: Iterable[Sequence[str]]) -> None:
     """Print the list of runs."""
     table = _table("run", "model", "status", "score", "coverage", "cost", "begun", "label")
+    table.columns[0].no_wrap = True  # to be copied
     for row in rows:
         table.add_row(*[Text(cell, overflow="fold") for cell in row])
     console().print(table)

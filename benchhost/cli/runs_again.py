@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def retry(classes: tuple[str, ...], statuses: tuple[str, ...], **flags: Any) -> 
     known = {status.value for status in every}
     if unknown := sorted(set(statuses) - known):
         raise UsageError(f"no attempt has the status {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
+    if classes:
+        _must_have(flags, classes)
     wanted = {*classes, *statuses} or {status.value for status in every if status.retriable}
     _session(flags, retry=wanted)
 
@@ -80,6 +83,19 @@ def eval_(everything: bool, **flags: Any) -> None:
 def score(**flags: Any) -> None:
     """Score a run anew, without asking model or judge."""
     _session(flags, generate=False, evaluate=False)
+
+
+def _must_have(flags: dict[str, Any], classes: Collection[str]) -> None:
+    """Make sure that a run has failures of these classes: a misspelt one would be retried without a word."""
+    from benchhost.cli.recorded import failed_tasks
+    from benchhost.errors import UsageError
+
+    settings = read(flags["config"], {"state": flags["state"]})
+    found, _ = asyncio.run(failed_tasks(settings, flags["run_id"]))
+    known = sorted({error.kind for error in found if error.kind})
+    if unknown := sorted(set(classes) - set(known)):
+        has = f"there are: {', '.join(known)}" if known else "it has no errors at all"
+        raise UsageError(f"nothing in the run failed with the class {', '.join(unknown)}; {has}")
 
 
 def _session(

@@ -39,7 +39,7 @@ def list_(benchmark: str | None, limit: int, as_json: bool, config: Path | None,
             run["status"],
             words.brief(run["score"], run["interval"]),
             words.percent(run["coverage"]),
-            "" if run["cost"] is None else words.dollars(run["cost"]),
+            words.brief_cost(run["cost"], run["unpriced"]),
             moment(run["created_at"]),
             words.line(run["label"], 40),
         )

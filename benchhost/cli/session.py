@@ -100,15 +100,18 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             return NotAsked(name)
         order = self.order
         own = name == order.model  # the address is that of the model, not of the judge
+        key = _key(order.api_key_variable) if own else None
         model = resolve(
             name,
             os.environ,
             base_url=order.base_url if own else None,
-            api_key=_key(order.api_key_variable) if own else None,
+            api_key=key,
             limiter=limiter,
             cache=None if order.cache is None else Path(order.cache),
         )
         stack.push_async_callback(model.aclose)
+        located = locate(name, os.environ, base_url=order.base_url if own else None, api_key=key)
+        log.register_secret(None if located is None else located[1])
         return model
 
     def _config(self, source: Source, runner_name: str, runner: Runner[Any]) -> RunConfig:

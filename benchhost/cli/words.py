@@ -48,10 +48,21 @@ def percent(share: float | None) -> str:
 
 def cost(spend: Spend) -> str:
     """Say what some calls cost, and of how many that is not known."""
+    if not spend.calls:
+        return "no call is recorded"
     if spend.unpriced == 0:
         return dollars(spend.cost)
     unknown = f"unknown for {spend.unpriced:,} calls"
     return f"{dollars(spend.cost)} and {unknown}" if spend.cost else unknown
+
+
+def brief_cost(known: float | None, unpriced: int | None) -> str:
+    """Say a cost in little room, of which nothing is known for some calls."""
+    if known is None:
+        return ""
+    if not unpriced:
+        return dollars(known)
+    return f"{dollars(known)} and more" if known else "unknown"
 
 
 def cost_so_far(snapshot: Snapshot) -> str:

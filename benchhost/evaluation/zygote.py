@@ -166,4 +166,5 @@ def _ignore(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the host has gone in the middle of a word
+        main(socket.socket(fileno=int(sys.argv[1])))

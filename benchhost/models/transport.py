@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -59,6 +60,8 @@ class Transport:
         try:
             async with session.post(self._url, data=body, allow_redirects=False) as answer:
                 return Reply(answer.status, answer.headers, await answer.read(), time.perf_counter() - began)
+        except self._unreachable as error:
+            raise self._no_connection(error) from error
         except TimeoutError as error:
             raise ModelUnavailable(f"no whole answer within {self._timeout:g} s from {self._address}") from error
         except self._failures as error:
@@ -67,6 +70,18 @@ class Transport:
             )
             failed.retriable = not isinstance(error, self._hopeless)
             raise failed from error
+
+    def _no_connection(self, error: Exception) -> ModelUnavailable:
+        errno = getattr(error, "errno", None)
+        if errno is not None and errno > 0:
+            said = os.strerror(errno)
+        else:  # a name that nobody knows, or several addresses of which each refused
+            said = getattr(getattr(error, "os_error", None), "strerror", None) or str(error)
+        if isinstance(error, TimeoutError):
+            said = f"not within {CONNECT_TIMEOUT:g} s"
+        failed = ModelUnavailable(f"there is no connection to {self._address}: {said}")
+        failed.retriable = not isinstance(error, self._hopeless)
+        return failed
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -80,6 +95,7 @@ class Transport:
 
         self._url = yarl.URL(self._address)
         self._failures = (aiohttp.ClientError, OSError)
+        self._unreachable = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
         self._hopeless = (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(

@@ -2,7 +2,7 @@
 
 The layout is the one that users of the Vals runner know: ``run_config.json``, and for each task
 ``generation.json`` and ``eval.json``, and ``final_score.json``. Epochs after the first have a folder
-``epoch-2`` and so on in that of the task. ``run.json`` beside them is ours, and lossless.
+``epoch-2`` and so on in that of the task. Keys that the Vals runner does not have are beside its own.
 """
 
 from __future__ import annotations
@@ -109,15 +109,17 @@ def vals_config(record: RunRecord, config: RunConfig, tasks: list[str]) -> dict[
     }
 
 
-def vals_generation(result: GenerationResult) -> dict[str, Any]:
+def vals_generation(attempt: AttemptRecord, result: GenerationResult) -> dict[str, Any]:
     """Return ``generation.json``. ``answer`` says the same as ``data``, for older readers.
 
-    ``generation_digest`` is that of ``data``, by which it is known whether the file was edited.
+    ``generation_digest`` is that of ``data``, by which it is known whether the file was edited, and
+    ``benchhost_spend`` what the attempt took.
     """
     return msgspec.structs.asdict(result) | {
         "status": result.status.vals,
         "answer": result.data,
         "benchhost_status": result.status.value,
+        "benchhost_spend": msgspec.Raw(attempt.spend),
         "generation_digest": response_digest(result.data),
     }
 
@@ -136,6 +138,7 @@ def vals_evaluation(attempt: AttemptRecord, verdict: Verdict) -> dict[str, Any]:
         "benchhost_status": verdict.status.value,
         "result": result,
         "error": verdict.errors[0] if verdict.errors and verdict.status is not EvaluationStatus.EVALUATED else None,
+        "benchhost_spend": verdict.spend,
         "generation_digest": attempt.response_digest,
     }
 
@@ -180,7 +183,7 @@ def _write_attempts(folder: Path, attempts: Sequence[AttemptRecord]) -> None:
     for attempt in attempts:
         place = place_of(folder, attempt.task, attempt.epoch)
         if attempt.generation is not None:
-            write_json(place / GENERATION, vals_generation(_generation.decode(attempt.generation)))
+            write_json(place / GENERATION, vals_generation(attempt, _generation.decode(attempt.generation)))
         if attempt.evaluation is not None:
             write_json(place / EVAL, vals_evaluation(attempt, _verdict.decode(attempt.evaluation)))
         else:

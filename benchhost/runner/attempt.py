@@ -36,6 +36,12 @@ from benchhost.store import AttemptRecord, AttemptVerdict
 LONGEST_FACET = 64
 """The most characters of a public field by which results may be sliced."""
 
+_OF_A_JUDGE = {
+    GenerationStatus.ERROR: EvaluationStatus.ERROR,
+    GenerationStatus.CANCELLED: EvaluationStatus.CANCELLED,
+}
+"""What a failure of a judge is called; any other is of the provider or the host."""
+
 _encode = msgspec.json.Encoder().encode
 _public = msgspec.json.Decoder(dict[str, Any])
 
@@ -55,7 +61,10 @@ class Workshop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt:
-    """An attempt that is made now, or whose response was generated earlier and is to be judged now."""
+    """An attempt that is made now, or whose response was generated earlier and is to be judged now.
+
+    ``spend`` is what the model took, and ``judge_spend`` what all judges took that have judged its response.
+    """
 
     def __init__(self, workshop: Workshop, task_id: str, epoch: int, number: int) -> None:
         self.task_id = task_id
@@ -63,6 +72,7 @@ class Attempt:
         self.number = number
         self.result: GenerationResult | None = None
         self.spend = Spend()
+        self.judge_spend = Spend()
         self._kind: str | None = None
         self._workshop = workshop
         self._began = time.time()
@@ -98,7 +108,7 @@ class Attempt:
         shop = self._workshop
         task_digest, task = self._known_of_task()
         result.data = _sayable(result.data)
-        result.error = None if result.error is None else _sayable(result.error)
+        result.error = None if result.error is None else str(mask(_sayable(result.error)))
         result.question = result.question or task.get("question")
         result.model = result.model or shop.model.name
         result.generation_version = result.generation_version or shop.config.runner_version
@@ -143,8 +153,7 @@ class Attempt:
                 raise
             failure = failure_of(error)
             self._keep_traceback(error)
-            ours = failure.status is not GenerationStatus.ERROR
-            status = EvaluationStatus.INFRA_ERROR if ours else EvaluationStatus.ERROR
+            status = _OF_A_JUDGE.get(failure.status, EvaluationStatus.INFRA_ERROR)
             return Verdict(status=status, kind=failure.kind, errors=(failure.message,), spend=spend)
         return Verdict(status=EvaluationStatus.EVALUATED, result=result, spend=spend)
 
@@ -158,6 +167,10 @@ class Attempt:
         assert self.result is not None
         shop = self._workshop
         failed = verdict.status not in (EvaluationStatus.EVALUATED, EvaluationStatus.DID_NOT_COMPLETE)
+        recorded = verdict
+        if verdict.spend is not None or self.judge_spend.calls:  # earlier verdicts are replaced, and were paid for
+            self.judge_spend.add(verdict.spend or Spend())
+            recorded = msgspec.structs.replace(verdict, spend=self.judge_spend)
         return AttemptVerdict(
             run=shop.run,
             task=self.task_id,
@@ -169,7 +182,7 @@ class Attempt:
             evaluation_status=verdict.status.value,
             evaluator_version=verdict.evaluator_version or shop.config.evaluator_version,
             score=verdict.result.score if verdict.result is not None else None,
-            evaluation=_encode(verdict),
+            evaluation=_encode(recorded),
             evaluated_at=time.time(),
         )
 

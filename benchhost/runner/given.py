@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 from benchhost.contract import FinalScore, Result, Task
 from benchhost.errors import DatasetError, UnknownTask, UsageError
 from benchhost.runner.config import SourceKind
-from benchhost.runner.source import Source, Submission, Verdict
+from benchhost.runner.source import Source, Submission, Verdicts
 from benchhost.tasks import dataset_fingerprint
 from benchhost.tasks.dataset import LONGEST_ID
 
@@ -82,7 +82,7 @@ class GivenTasks:
         self.task(task_id)
         return self._questions[task_id]
 
-    def evaluate(self, run: str, submissions: Sequence[Submission]) -> AsyncIterator[Sequence[tuple[int, Verdict]]]:
+    def evaluate(self, run: str, submissions: Sequence[Submission]) -> Verdicts:
         """Have the grader judge."""
         return self._grader.evaluate(run, submissions)
 

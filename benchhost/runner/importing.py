@@ -12,10 +12,12 @@ import msgspec
 
 from benchhost.contract import EvaluationStatus, GenerationResult, Result
 from benchhost.errors import RunRefused, UsageError
+from benchhost.models import Spend
 from benchhost.runner.artifacts import EVAL, GENERATION, RUN_CONFIG, place_of
 from benchhost.runner.attempt import facets_of, kind_of, response_digest, verdict_without_judge
 from benchhost.runner.config import RunConfig, checked_run_id, frozen_selection
 from benchhost.runner.source import Source, Verdict
+from benchhost.runner.summary import status_of, summarise_run
 from benchhost.store import AttemptRecord, RunEvent, RunRecord, Store
 
 QUARANTINE = "quarantine"
@@ -88,6 +90,9 @@ async def import_vals(
     count += len(page)
     event = {"folder": folder.name, "attempts": count, "quarantined": quarantined, "unknown": unknown}
     await store.note(RunEvent(run=run_id, at=now, kind="imported", data=_encode(event)))
+    summary = await summarise_run(store, record, source=source)
+    status = status_of(summary, evaluate=bool(summary.scored))
+    await store.update_run(msgspec.structs.replace(record, status=status, summary=_encode(summary)))
     return Imported(run=run_id, attempts=count, quarantined=quarantined, unknown=unknown)
 
 
@@ -107,7 +112,8 @@ def _config(said: dict[str, Any], source: Source) -> tuple[RunConfig, list[str]]
             runner_version=str(said.get("generation_version") or said.get("runner_version") or "0"),
             task_count=len(source.ids),
         )
-    named = [str(task) for task in said.get("tasks") or ()]
+    ours = "benchhost" in said  # of a run of all tasks, those that were attempted are listed, and all are meant
+    named = [str(task) for task in (config.tasks if ours else said.get("tasks")) or ()]
     known = set(source.ids)
     tasks = frozen_selection(named or source.ids, source.ids)
     count = len(source.ids) if tasks is None else len(tasks)
@@ -122,9 +128,10 @@ def _attempts(
             place = place_of(folder, task_id, epoch)
             if not place.is_dir() and _is_plain(task_id):
                 place = folder / task_id  # where the Vals runner has it
-            result = _read(place / GENERATION, folder, quarantined, lambda path, id_=task_id: _result(path, id_))
-            if result is None:
+            found = _read(place / GENERATION, folder, quarantined, lambda path, id_=task_id: _result(path, id_))
+            if found is None:
                 continue
+            result, spend = found
             digest = response_digest(result.data)
             verdict = verdict_without_judge(result) or _read(
                 place / EVAL, folder, quarantined, lambda path, id_=task_id, of=digest: _verdict(path, id_, of)
@@ -150,7 +157,7 @@ def _attempts(
                 evaluation=_encode(verdict) if verdict else None,
                 evaluated_at=now if verdict else None,
                 generation=_encode(result),
-                spend=b"{}",
+                spend=_encode(spend),
             )
 
 
@@ -169,7 +176,7 @@ def _read(path: Path, folder: Path, quarantined: dict[str, str], read: Any) -> A
         return None
 
 
-def _result(path: Path, task_id: str) -> GenerationResult:
+def _result(path: Path, task_id: str) -> tuple[GenerationResult, Spend]:
     said = _object.decode(path.read_bytes())
     if "data" in said and "answer" in said and said["data"] != said["answer"]:
         raise _Unusable("its data and its answer, which say the same, differ")
@@ -181,7 +188,7 @@ def _result(path: Path, task_id: str) -> GenerationResult:
         raise _Unusable(f"it is about task {result.task_id[:200]!r}")
     if said.get("generation_digest", digest := response_digest(result.data)) != digest:
         raise _Unusable("its digest is not that of its data, so it was edited")
-    return result
+    return result, msgspec.convert(said.get("benchhost_spend") or {}, Spend)
 
 
 def _verdict(path: Path, task_id: str, digest: str) -> Verdict:
@@ -192,8 +199,9 @@ def _verdict(path: Path, task_id: str, digest: str) -> Verdict:
         raise _Unusable("it is about another response")
     status = EvaluationStatus(str(said.get("benchhost_status", said.get("status"))))
     errors = (str(said["error"]),) if said.get("error") else ()
+    spend = msgspec.convert(said.get("benchhost_spend"), Spend | None)
     if status is not EvaluationStatus.EVALUATED:
-        return Verdict(status=status, kind=status.value, errors=errors)
+        return Verdict(status=status, kind=status.value, errors=errors, spend=spend)
     result = said.get("result")
     if not isinstance(result, dict):
         raise _Unusable("it is evaluated, but has no result")
@@ -212,6 +220,7 @@ def _verdict(path: Path, task_id: str, digest: str) -> Verdict:
             feedback=result.get("feedback") if isinstance(result.get("feedback"), str) else None,
         ),
         evaluator_version=None if version is None else str(version),
+        spend=spend,
     )
 
 

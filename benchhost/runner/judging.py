@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 
 from anyio.abc import TaskGroup
 
@@ -59,9 +60,11 @@ class Judging:
     async def _ask_benchmark(self) -> None:
         batch, self._gathered = self._gathered, []
         without = set(range(len(batch)))
-        async for verdicts in self._source.evaluate(self._run, [_submission(attempt) for attempt in batch]):
-            without.difference_update(place for place, _ in verdicts)
-            await self._have([(batch[place], verdict) for place, verdict in verdicts])
+        submissions = [_submission(attempt) for attempt in batch]
+        async with aclosing(self._source.evaluate(self._run, submissions)) as judged:
+            async for verdicts in judged:
+                without.difference_update(place for place, _ in verdicts)
+                await self._have([(batch[place], verdict) for place, verdict in verdicts])
         await self._have([(batch[place], NO_VERDICT) for place in sorted(without)])
 
     async def _have(self, verdicts: Sequence[tuple[Attempt, Verdict]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from benchhost.evaluation.evaluator import Context, Evaluator
 from benchhost.evaluation.evaluator import Submission as Judged
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.runner.config import SourceKind
-from benchhost.runner.source import Submission, Verdict
+from benchhost.runner.source import Submission, Verdict, Verdicts
 from benchhost.store import Evaluation
 from benchhost.tasks import Catalogue
 from benchhost.wire.vals import ScoreAnswer, ScoreRequest
@@ -99,9 +99,7 @@ class LocalSource:
         answer = await self._hosted.call("prompt", dataset=self.dataset, task=task_id)
         return _text.decode(answer.data)
 
-    async def evaluate(
-        self, run: str, submissions: Sequence[Submission]
-    ) -> AsyncIterator[Sequence[tuple[int, Verdict]]]:
+    async def evaluate(self, run: str, submissions: Sequence[Submission]) -> Verdicts:
         """Have the hub judge responses. A host that is busy is asked again until it is not."""
         known = [i for i, submission in enumerate(submissions) if submission.task_id in self._catalogue.positions]
         if len(known) < len(submissions):

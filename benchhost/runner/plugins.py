@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from benchhost.contract import Runner
 from benchhost.discovery import Entry, entries
 from benchhost.errors import PluginFault, UsageError
+from benchhost.log import register_secret
 from benchhost.runner.default import DefaultRunner
 
 RUNNERS = "benchhost.runners"
@@ -50,6 +51,8 @@ def find_runner(benchmark: str, named: str | None = None) -> RunnerPlugin:
 def runner_of(cls: type[Runner[Any]], given: Mapping[str, Any]) -> Runner[Any]:
     """Make a runner with the parameters that somebody gave, which may be text.
 
+    Secret ones are masked from now on in whatever is logged or recorded.
+
     Raises :class:`~benchhost.errors.UsageError` when they are not those that it declares.
     """
     fields = msgspec.structs.fields(cls.Params)
@@ -58,6 +61,8 @@ def runner_of(cls: type[Runner[Any]], given: Mapping[str, Any]) -> Runner[Any]:
         raise UsageError(
             f"the runner has no parameter {', '.join(unknown)}; it has: {', '.join(sorted(names)) or 'none'}"
         )
+    for name in _secrets(cls.Params):
+        register_secret(*_texts(given.get(name)))
     try:
         return cls(msgspec.convert(dict(given), cls.Params, strict=False, dec_hook=_of_text))
     except (msgspec.ValidationError, ValueError) as error:
@@ -67,15 +72,29 @@ def runner_of(cls: type[Runner[Any]], given: Mapping[str, Any]) -> Runner[Any]:
 def recorded_params(runner: Runner[Any]) -> dict[str, Any]:
     """Return a runner's parameters as they may be recorded: whole, defaults included, without the secret ones."""
     params = msgspec.to_builtins(runner.params, enc_hook=str)
-    for field in msgspec.structs.fields(type(runner.params)):
-        if _is_secret(field.type):
-            params.pop(field.encode_name, None)
+    for name in _secrets(type(runner.params)):
+        params.pop(name, None)
     return dict(params)
 
 
+def _secrets(params: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(params) if _is_secret(field.type)]
+
+
 def _is_secret(kind: Any) -> bool:
-    found = msgspec.inspect.type_info(kind)
-    return isinstance(found, msgspec.inspect.Metadata) and bool((found.extra or {}).get("secret"))
+    """Say whether a type is marked as a secret, or holds one that is: ``Annotated[str, …] | None``, a list of such."""
+    extras = [meta.extra for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+    return any((extra or {}).get("secret") for extra in extras) or any(map(_is_secret, get_args(kind)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for each in value:
+            yield from _texts(each)
 
 
 def _of_text(wanted: type, value: Any) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -16,7 +16,7 @@ from benchhost.client import Client, Outcome, ServiceVersion, Tasks
 from benchhost.contract import EvaluationStatus, FinalScore, Result, Task
 from benchhost.errors import ClientError, HostBusy, TokenRefused, UnknownTask
 from benchhost.runner.config import SourceKind
-from benchhost.runner.source import Submission, Verdict
+from benchhost.runner.source import Submission, Verdict, Verdicts
 from benchhost.scoring import Summary
 from benchhost.tasks import dataset_fingerprint
 from benchhost.wire import vals
@@ -120,9 +120,7 @@ class RemoteSource:
         """Return the question."""
         return _task.decode(self.task(task_id)).question
 
-    async def evaluate(
-        self, run: str, submissions: Sequence[Submission]
-    ) -> AsyncIterator[Sequence[tuple[int, Verdict]]]:
+    async def evaluate(self, run: str, submissions: Sequence[Submission]) -> Verdicts:
         """Have the host judge responses; many in one request where it can."""
         judged = self._in_batches if self._is_benchhost else self._one_by_one
         async with aclosing(judged(run, dict(enumerate(submissions)))) as verdicts:

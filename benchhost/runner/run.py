@@ -27,7 +27,7 @@ from benchhost.runner.pace import Pace
 from benchhost.runner.plan import Owed, Plan, Work, WorkLeft
 from benchhost.runner.progress import Progress
 from benchhost.runner.source import Source, Verdict
-from benchhost.runner.summary import NO_FAILURE, RunSummary, summarise_run
+from benchhost.runner.summary import NO_FAILURE, RunSummary, status_of, summarise_run
 from benchhost.store import AttemptRecord, RunEvent, RunRecord, Store
 
 _spend = msgspec.json.Decoder(Spend)
@@ -170,7 +170,9 @@ class Run:
         differences = stored.differences(self.config)
         refused = {name: values for name, values in differences.items() if name not in self.options.allow_drift}
         if refused:
-            told = "; ".join(f"{name} was {_shown(old)}, is now {_shown(new)}" for name, (old, new) in refused.items())
+            told = "; ".join(
+                f"{name} was {_shown(name, old)}, is now {_shown(name, new)}" for name, (old, new) in refused.items()
+            )
             allow = " ".join(f"--allow-drift {name}" for name in refused)
             raise RunDrifted(
                 f"the run {self.id} began with another configuration: {told}. Begin a new run, or carry this one "
@@ -300,6 +302,8 @@ class Run:
         for record in await self._store.attempts_at(self.id, attempt.task_id):
             if (record.epoch, record.number) == (attempt.epoch, attempt.number) and record.generation is not None:
                 attempt.result = _generation.decode(record.generation)
+                if record.evaluation is not None:
+                    attempt.judge_spend = _verdict.decode(record.evaluation).spend or Spend()
                 return
         raise StoreFailed(f"the response to {attempt.task_id} in run {self.id} is gone from the store")
 
@@ -349,13 +353,9 @@ class Run:
         return Outcome(run=self.id, status=status, reason=reason, exit_code=exit_code, summary=summary)
 
     def _status(self, summary: RunSummary) -> RunStatus:
-        if self.progress.stopping is not None or summary.attempted < summary.given:
+        if self.progress.stopping is not None:
             return "incomplete"
-        if summary.failures:
-            return "errors"
-        if summary.unevaluated:
-            return "incomplete" if self.options.evaluate else "generated"
-        return "complete"
+        return status_of(summary, evaluate=self.options.evaluate)
 
     def _exit_code(self, summary: RunSummary) -> ExitCode:
         if self.progress.stopping is not None:
@@ -406,9 +406,9 @@ def _add(total: Spend, spend: bytes) -> Spend:
     return one
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"{len(value)} tasks"
+def _shown(name: str, value: object) -> str:
+    if name == "tasks":
+        return f"{len(value)} tasks" if isinstance(value, tuple) else "all tasks"
     text = _encode(value).decode()
     return text if len(text) <= 100 else f"{text[:99]}…"
 

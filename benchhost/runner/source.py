@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -34,6 +34,10 @@ class Verdict(msgspec.Struct, kw_only=True, omit_defaults=True):
     evaluation_id: str | None = None
     evaluator_version: str | None = None
     spend: Spend | None = None
+
+
+Verdicts = AsyncGenerator[Sequence[tuple[int, Verdict]], None]
+"""Verdicts with the positions of what they are about, as they come."""
 
 
 class Source(Protocol):
@@ -80,7 +84,7 @@ class Source(Protocol):
         """
         ...
 
-    def evaluate(self, run: str, submissions: Sequence[Submission]) -> AsyncIterator[Sequence[tuple[int, Verdict]]]:
+    def evaluate(self, run: str, submissions: Sequence[Submission]) -> Verdicts:
         """Judge responses; yield verdicts with their positions, as they come.
 
         The same response to the same task of one run is judged once. A failure to judge is a verdict,

@@ -13,6 +13,7 @@ import msgspec
 from benchhost.contract import EvaluationStatus, FinalScore, GenerationStatus, Result, Runner
 from benchhost.models import Spend
 from benchhost.runner.config import RunConfig
+from benchhost.runner.exits import RunStatus
 from benchhost.runner.failures import describe
 from benchhost.runner.progress import ErrorClass
 from benchhost.runner.source import Source, Verdict
@@ -98,6 +99,17 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     judge_spend: Spend
     slices: dict[str, dict[str, SliceSummary]]
     made_at: float
+
+
+def status_of(summary: RunSummary, *, evaluate: bool = True) -> RunStatus:
+    """Say how a run stands of which no session is under way; ``evaluate`` says whether verdicts are wanted by now."""
+    if summary.attempted < summary.given:
+        return "incomplete"
+    if summary.failures:
+        return "errors"
+    if summary.unevaluated:
+        return "incomplete" if evaluate else "generated"
+    return "complete"
 
 
 async def summarise_run(

@@ -37,7 +37,7 @@ from benchhost.server.run_views import (
     progress_of,
     run_of,
 )
-from benchhost.store import RunEvent, RunRecord, Store
+from benchhost.store import REQUESTED, RunEvent, RunRecord, Store
 from benchhost.wire import runs as wire
 
 _log = get_logger()
@@ -51,8 +51,8 @@ LOOK_EVERY = 0.5
 COME_BACK = 30.0
 """Seconds after which to come back when as many runs are under way as may."""
 
-REQUESTED, CANCEL = "requested", "cancel"
-"""Kinds of events of a run: what a caller asked for, as JSON; and that a caller wants it to stop."""
+CANCEL = "cancel"
+"""The kind of the event that says that a caller wants a run to stop."""
 
 PAGE = 100
 """How many records are read at once."""
@@ -106,7 +106,12 @@ class RunManager:
             async for record in self._recorded(status):
                 if status == "incomplete" and not (resume and record.reason == STOPPED):
                     continue
-                request = await self._requested(record.id)
+                try:
+                    request = await self._requested(record.id)
+                except msgspec.DecodeError as error:  # one of a benchhost that knew other fields
+                    _log.warning("what a run was asked for cannot be read", run=record.id, cause=str(error))
+                    await self._mark(record, INTERRUPTED)
+                    continue
                 if request is None or is_locked(self._state, record.id):
                     continue
                 if resume and not await self._cancels(record.id):

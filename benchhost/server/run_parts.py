@@ -20,7 +20,7 @@ from benchhost.contract import Model, Runner
 from benchhost.errors import Malformed, PluginFault, UsageError
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.hosted import HostedBenchmark
-from benchhost.log import get_logger
+from benchhost.log import get_logger, register_secret
 from benchhost.models import Limiter, locate, resolve
 from benchhost.runner.config import RunConfig, RunOptions, frozen_selection
 from benchhost.runner.given import GivenTasks
@@ -122,6 +122,8 @@ async def _model(offer: Offer, name: str, field: str, limiter: Limiter, stack: A
             ("body", field),
         ) from None
     stack.push_async_callback(model.aclose)
+    located = locate(name, offer.environ)
+    register_secret(None if located is None else located[1])
     return model
 
 

@@ -88,7 +88,7 @@ def overview_of(record: RunRecord, *, locked: bool) -> wire.RunOverview:
     """Show a run in a list."""
     config: RunConfig = stored_config(record)
     gist = _Gist() if record.summary is None else _gist.decode(record.summary)
-    spends = [spend.cost for spend in (gist.spend, gist.judge_spend) if spend is not None]
+    spends = [spend for spend in (gist.spend, gist.judge_spend) if spend is not None]
     return wire.RunOverview(
         run_id=record.id,
         dataset=record.dataset,
@@ -101,7 +101,8 @@ def overview_of(record: RunRecord, *, locked: bool) -> wire.RunOverview:
         score=gist.score,
         interval=gist.interval,
         coverage=gist.coverage,
-        cost=sum(spends) if spends else None,
+        cost=sum(spend.cost for spend in spends) if spends else None,
+        unpriced=sum(spend.unpriced for spend in spends) if spends else None,
         created_at=record.created_at,
         updated_at=record.updated_at,
     )

@@ -13,12 +13,13 @@ from benchhost.store.access_records import AccessEvent, KeyRecord, TenantRecord
 from benchhost.store.memory import MemoryStore
 from benchhost.store.protocol import Store
 from benchhost.store.records import Claim, Claimed, Evaluation, Finish, Status
-from benchhost.store.run_records import OPERATOR, AttemptRecord, AttemptVerdict, RunEvent, RunRecord
+from benchhost.store.run_records import OPERATOR, REQUESTED, AttemptRecord, AttemptVerdict, RunEvent, RunRecord
 from benchhost.store.sqlite import SQLiteStore
 
 __all__ = [
     "DATABASE",
     "OPERATOR",
+    "REQUESTED",
     "AccessEvent",
     "AttemptRecord",
     "AttemptVerdict",

@@ -12,6 +12,9 @@ import msgspec
 OPERATOR = "@operator"
 """The tenant of runs that are begun at the command line. No caller is ever called that, so none sees them."""
 
+REQUESTED = "requested"
+"""The kind of the event that holds what a caller asked for over HTTP, as JSON."""
+
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One run. ``config`` is its resolved configuration and ``digest`` the digest of that.

@@ -194,7 +194,10 @@ class Run(msgspec.Struct, kw_only=True):
 
 
 class RunOverview(msgspec.Struct, kw_only=True):
-    """A run in a list. ``score``, ``interval`` and ``coverage`` are those of the session that ended last."""
+    """A run in a list. ``score``, ``interval`` and ``coverage`` are those of the session that ended last.
+
+    ``cost`` is in USD, the whole of it when no call is ``unpriced``.
+    """
 
     run_id: str
     dataset: str
@@ -208,6 +211,7 @@ class RunOverview(msgspec.Struct, kw_only=True):
     interval: RunInterval | None
     coverage: float | None
     cost: float | None
+    unpriced: int | None
     created_at: float
     updated_at: float
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
+
+from benchhost.cli.preflight import preflight
+from benchhost.contract import Completion
+from benchhost.errors import ModelUnavailable
+from benchhost.runner.config import RunConfig
 
 ARITHMETIC = ("run", "arithmetic", "--limit", "6")
 
@@ -145,6 +152,48 @@ def test_a_model_that_does_not_answer_is_noticed_before_the_first_task(benchhost
     assert benchhost("runs", "list", "--json").json == {"runs": []}
     monkeypatch.setenv("DOUBLE_API_KEY", key)
     assert benchhost(*ARITHMETIC, "--model", "double/any", "--json").code == 0
+
+
+def test_a_model_server_that_always_fails_is_named_soon_with_its_words(benchhost, monkeypatch, provider, key) -> None:
+    monkeypatch.setenv("DOUBLE_BASE_URL", f"{provider}/v1")
+    monkeypatch.setenv("DOUBLE_API_KEY", key)
+    began = time.monotonic()
+    said = benchhost(*ARITHMETIC, "--model", "double/any?status=503&message=no+GPU+is+left")
+    assert time.monotonic() - began < 20
+    assert said.code == 1
+    assert "double/any?status=503" in said.err
+    assert "503" in said.err
+    assert "no GPU is left" in said.err
+    assert "--no-preflight" in said.err
+
+
+def test_a_cache_does_not_answer_for_a_model_that_is_gone(benchhost, monkeypatch, provider, key) -> None:
+    monkeypatch.setenv("DOUBLE_BASE_URL", f"{provider}/v1")
+    monkeypatch.setenv("DOUBLE_API_KEY", key)
+    call = (*ARITHMETIC, "--model", "double/any?for=cache", "--cache", "cache.db")
+    assert benchhost(*call).code == 0
+    monkeypatch.setenv("DOUBLE_API_KEY", "revoked")
+    assert benchhost(*call).code == 1
+    assert benchhost(*call, "--no-preflight").code == 0
+
+
+def test_a_model_that_takes_its_time_is_waited_for_and_that_is_said(monkeypatch) -> None:
+    monkeypatch.setattr("benchhost.cli.preflight.SILENT", 0.05)
+
+    class Slow:
+        name = "slow/model"
+
+        async def complete(self, prompt, sampling=None, call=None) -> Completion:
+            await asyncio.sleep(0.2)
+            return Completion(text="OK")
+
+    said: list[str] = []
+    config = RunConfig(benchmark="b", dataset_version="1", evaluator_version="1", model="slow/model", task_count=1)
+    asyncio.run(preflight(Slow(), None, config, said.append))
+    assert said == ["Waiting for slow/model to answer a short question, for up to 60 seconds ..."]
+    monkeypatch.setattr("benchhost.cli.preflight.PATIENCE", 0.1)
+    with pytest.raises(ModelUnavailable, match=r"did not answer a short question within 0\.1 seconds"):
+        asyncio.run(preflight(Slow(), None, config, said.append))
 
 
 def test_a_problem_is_one_task_whose_question_is_the_text_of_a_file(benchhost, tmp_path) -> None:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
+import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from benchhost.cli.order import order_of
+from benchhost.runner.config import RunConfig
+from benchhost.store import RunEvent
+from benchhost.wire.runs import RunRequest
 
 RUN = ("run", "arithmetic", "--limit", "6", "--run-id")
 
@@ -86,6 +95,14 @@ def test_what_took_too_long_is_attempted_again_when_asked_for(benchhost, slow) -
     assert benchhost("runs", "resume", "r", "--json").json["summary"]["attempts"] == 1
     again = benchhost("runs", "retry", "r", "--status", "max_time", "--json")
     assert again.json["summary"]["attempts"] == 2
+
+
+def test_a_class_that_no_failure_has_is_refused_with_those_that_there_are(benchhost, solved, responses) -> None:
+    said = benchhost("runs", "retry", "solved", "--class", "bad_request")
+    assert said.code == 2
+    assert "has no errors at all" in said.err
+    benchhost(*RUN, "gaps", "--model", responses({"addition-0000": "1"}))
+    assert "there are: bad_request" in benchhost("runs", "retry", "gaps", "--class", "bad_requests").err
 
 
 def test_a_status_that_there_is_not_is_refused(benchhost, solved) -> None:
@@ -167,6 +184,49 @@ def test_a_folder_that_is_no_run_is_refused(benchhost, tmp_path) -> None:
     said = benchhost("runs", "import", tmp_path, "--benchmark", "arithmetic")
     assert said.code == 2
     assert "run_config.json" in said.err
+
+
+def test_a_cost_that_is_not_known_is_not_shown_as_nothing(benchhost, monkeypatch, provider, key) -> None:
+    monkeypatch.setenv("DOUBLE_BASE_URL", f"{provider}/v1")
+    monkeypatch.setenv("DOUBLE_API_KEY", key)
+    benchhost(*RUN, "unpriced", "--model", "double/any")
+    [run] = benchhost("runs", "list", "--json").json["runs"]
+    assert (run["cost"], run["unpriced"]) == (0.0, 6)
+    listed = benchhost("runs", "list").out
+    assert "unknown" in listed
+    assert "$" not in listed
+
+
+def test_a_summary_that_this_benchhost_cannot_read_is_made_anew(benchhost, solved, state) -> None:
+    with closing(sqlite3.connect(state / "benchhost.db")) as store, store:
+        store.execute("UPDATE run SET summary = '{\"score\": 1.0}' WHERE id = 'solved'")
+    assert benchhost("runs", "show", "solved", "--json").json["summary"]["scored"] == 6
+    assert len(benchhost("runs", "list", "--json").json["runs"]) == 2
+
+
+def test_the_list_of_runs_loads_nothing_of_the_host_and_little_else(benchhost, solved) -> None:
+    heavy = "benchhost.server benchhost.evaluation benchhost.models benchhost.client litestar structlog aiohttp numpy"
+    code = (
+        "import sys, contextlib\n"
+        "from benchhost.cli import main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):\n"
+        "    main(['runs', 'list'])\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "solved" in done.stderr
+    assert set(heavy.split()) & set(done.stdout.split()) == set()
+
+
+def test_a_run_that_a_caller_began_keeps_its_limits_when_the_operator_carries_it_on() -> None:
+    config = RunConfig(
+        benchmark="b", dataset_version="1", evaluator_version="1", model="m/m", source="runner", task_count=1
+    )
+    asked = msgspec.json.encode(RunRequest(model="m/m", max_cost=3.0, max_tokens_total=500, max_connections=2))
+    order, own = order_of(config, [RunEvent(run="r", at=0.0, kind="requested", data=asked)])
+    assert not own
+    assert (order.max_cost, order.max_tokens_total, order.max_connections) == (3.0, 500, 2)
+    assert order.dataset is None, "or the tasks would not be those of the runner"
 
 
 def test_what_is_deleted_is_gone(benchhost, slow, state) -> None:

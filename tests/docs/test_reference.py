@@ -65,6 +65,8 @@ def test_the_table_of_settings_is_that_of_the_code(page, rows) -> None:
     def shown(default: object) -> str:
         if isinstance(default, bool):
             return str(default).lower()
+        if isinstance(default, tuple):
+            return ",".join(default)
         return "none" if default is None else str(default)
 
     settings = [

@@ -1,7 +1,9 @@
 """What comes of one call, in both protocols."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import time
 
 import msgspec
@@ -113,9 +115,26 @@ async def test_a_slow_head_ends_with_the_timeout(model, impatient):
 
 async def test_a_server_that_is_not_there_is_named(impatient):
     asked = resolve("openai/x", {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, policy=impatient)
-    with pytest.raises(ModelUnavailable, match=r"ClientConnectorError from http://127\.0\.0\.1:9/v1/chat/completions"):
+    with pytest.raises(ModelUnavailable, match=r"no connection to http://127\.0\.0\.1:9/v1/chat.*: .*refused"):
         await asked.complete("hello")
     await asked.aclose()
+
+
+async def test_a_server_that_accepts_no_connection_in_time_is_told_apart_from_one_that_thinks(impatient, monkeypatch):
+    monkeypatch.setattr("benchhost.models.transport.CONNECT_TIMEOUT", 0.2)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        address = deaf.getsockname()
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):  # until nobody else gets in
+                caller = stack.enter_context(socket.socket())
+                caller.setblocking(False)
+                caller.connect_ex(address)
+            asked = resolve("openai/x", {"OPENAI_BASE_URL": f"http://127.0.0.1:{address[1]}/v1"}, policy=impatient)
+            with pytest.raises(ModelUnavailable, match=r"no connection to .*: not within 0\.2 s"):
+                await asked.complete("hello")
+            await asked.aclose()
 
 
 async def test_a_redirect_is_not_followed_because_the_key_would_go_with_it(model, provider, seen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,9 @@ class Doubling:
         self.task(task_id)
         return f"{self.tasks[task_id]['question']} The number alone."
 
-    async def evaluate(self, run: str, submissions: Sequence[Submission]) -> AsyncIterator[list[tuple[int, Verdict]]]:
+    async def evaluate(
+        self, run: str, submissions: Sequence[Submission]
+    ) -> AsyncGenerator[list[tuple[int, Verdict]], None]:
         if self.hold is not None:
             await self.hold.wait()
         await asyncio.sleep(0)

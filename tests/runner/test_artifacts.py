@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from benchhost.errors import ModelThrottled, RunRefused, UnknownRun, UsageError
 from benchhost.runner.artifacts import export_jsonl, export_vals
 from benchhost.runner.importing import import_vals
 from benchhost.runner.names import LONGEST, folder_name
+from benchhost.runner.summary import RunSummary
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +105,26 @@ async def test_what_was_exported_and_imported_is_the_same_run_and_needs_nothing_
     model = script()
     assert (await desk.run(model, run="second")).status == "complete"
     assert (model.asked, len(desk.source.judged)) == ([], 6)
+
+
+async def test_what_a_run_cost_goes_with_it(desk, script, tmp_path):
+    first = await desk.run()
+    await export_vals(desk.store, "first", tmp_path)
+    await import_vals(desk.store, desk.source, tmp_path, run_id="second")
+    recorded = await desk.store.run("second")
+    summary = msgspec.json.decode(recorded.summary, type=RunSummary)
+    assert (recorded.status, summary.score, summary.spend) == ("complete", 1.0, first.summary.spend)
+
+
+async def test_a_run_that_was_exported_half_way_owes_the_other_half_when_it_is_imported(desk, script, tmp_path):
+    await desk.run(options={"only": {"t1", "t2"}})
+    await export_vals(desk.store, "first", tmp_path)
+    await import_vals(desk.store, desk.source, tmp_path, run_id="second")
+    recorded = await desk.store.run("second")
+    assert (recorded.status, msgspec.json.decode(recorded.summary)["coverage"]) == ("incomplete", 2 / 6)
+    model = script()
+    assert (await desk.run(model, run="second")).status == "complete"
+    assert sorted(model.asked) == ["t0", "t3", "t4", "t5"]
 
 
 def legacy(folder: Path) -> None:

@@ -541,6 +541,69 @@ async def test_a_secret_parameter_is_not_recorded():
     assert recorded_params(runner_of(Careful, {"token": "hush"})) == {"turns": 2}
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Annotated[str, msgspec.Meta(extra={"secret": True})] | None,
+        Annotated[str | None, msgspec.Meta(extra={"secret": True})],
+        list[Annotated[str, msgspec.Meta(extra={"secret": True})]] | None,
+    ],
+    ids=str,
+)
+async def test_a_secret_is_one_wherever_its_type_says_so_and_is_in_no_error_and_no_traceback(desk, kind):
+    class Leaky(Agent):
+        Params = msgspec.defstruct("Leaky", [("token", kind, None)], frozen=True)
+
+        async def generate(self, task: Task, model: Any, context: Context) -> str:
+            if task.id == "t1":
+                return GenerationResult(task_id="t1", status="error", data="", error=f"GET ?key={self.params.token}")
+            raise ConnectionError(f"GET /search?key={self.params.token} failed")
+
+    value = ["hush-hush-hush"] if "list" in str(kind) else "hush-hush-hush"
+    runner = runner_of(Leaky, {"token": value})
+    assert recorded_params(runner) == {}
+    await desk.run(runner=runner)
+    said = [attempt.message for attempt in await desk.attempts()]
+    said += [path.read_text() for path in desk.state.rglob("traceback.txt")]
+    assert len(said) == 11
+    assert not any("hush-hush" in text for text in said)
+    assert "GET /search?key=" in said[0]
+
+
+class Judging(Runner[Task]):
+    """Answers at once, and asks a model to judge."""
+
+    async def generate(self, task: Task, model: Any, context: Context) -> str:
+        return "an answer"
+
+    async def evaluate(self, task: Task, generation: GenerationResult, context: Context) -> Result | None:
+        return Result(score=float((await context.judge.complete("good?")).text == "yes"))
+
+
+async def test_what_an_earlier_verdict_cost_is_still_counted_when_another_takes_its_place(desk, script):
+    judge = script(otherwise="yes")
+    await desk.run(runner=Judging(), judge=judge)
+    again = {"retry": {"evaluated"}}
+    for asked in (12, 18):
+        outcome = await desk.run(runner=Judging(), judge=judge, options={**again, "generate": False})
+        spend = outcome.summary.judge_spend
+        assert (len(judge.asked), spend.calls, spend.usage.input_tokens) == (asked, asked, 10 * asked)
+        assert spend.cost == pytest.approx(0.02 * asked)
+    limited = await desk.run(runner=Judging(), judge=judge, options={"max_tokens_total": 270, **again})
+    assert (limited.status, limited.reason) == ("incomplete", "the budget is spent: 270 of 270 tokens")
+    assert len(judge.asked) == 18
+
+
+async def test_a_judge_that_the_budget_forbids_is_no_failure_of_the_host(desk, script):
+    judge = script(otherwise="yes")
+    outcome = await desk.run(
+        runner=Judging(), judge=judge, options={"max_tokens_total": 20, "concurrency": 1, "evaluations": 1}
+    )
+    assert outcome.status == "incomplete"
+    assert set(outcome.summary.evaluations) <= {"evaluated", "cancelled"}
+    assert (await desk.run(runner=Judging(), judge=judge)).summary.evaluations == {"evaluated": 6}
+
+
 async def test_a_runner_can_judge_and_score_by_itself(desk, script):
     class Own(Agent):
         async def evaluate(self, task: Task, generation: GenerationResult, context: Context) -> Result | None:

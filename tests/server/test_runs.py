@@ -610,7 +610,7 @@ def test_every_worker_shows_and_cancels_the_runs_of_every_other(serve, tmp_path,
 def test_a_run_goes_on_across_a_reload_unless_what_it_is_about_has_changed(tmp_path, provider, make_client):
     plugins = tmp_path / "plugins"
     install_numbers(plugins)
-    flags = ("--only", "numbers", "--allow-runs", "--drain-timeout", "20")
+    flags = ("--only", "numbers", "--allow-runs", "--run-models", MODELS, "--drain-timeout", "20")
     with serving(tmp_path / "state", *flags, plugins=[plugins], environ=provider) as server:
         runs = Runs(make_client(server.url))
 
