@@ -15,6 +15,7 @@ from contextlib import aclosing
 import msgspec
 
 from benchhost.errors import BenchhostError, Busy, StoreFailed, UnknownEvaluation
+from benchhost.evaluation.claims import Claims
 from benchhost.evaluation.events import Events
 from benchhost.evaluation.frames import Answer, Note, Resumed, State
 from benchhost.evaluation.hosted import Declined, HostedBenchmark
@@ -23,12 +24,9 @@ from benchhost.evaluation.limits import Gate, Limits
 from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.work import Work
 from benchhost.log import get_logger
-from benchhost.store import Claim, Claimed, Evaluation, Finish, Store
+from benchhost.store import Claim, Evaluation, Store
 
 _log = get_logger()
-
-LOOK_AGAIN = (0.02, 0.5)
-"""Seconds between the first, and between later looks at an evaluation that another process runs."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -53,6 +51,7 @@ class Evaluator:
         self.events = Events()
         self._store = store
         self._owner = owner
+        self._claims = Claims(store, owner, alone=limits.workers == 1)
         self._limits = limits
         self._gates: dict[tuple[str, str | None], Gate] = {}
         self._running: dict[str, asyncio.Future[Evaluation]] = {}
@@ -69,7 +68,7 @@ class Evaluator:
 
         Raises :class:`~benchhost.errors.UnknownEvaluation`.
         """
-        found = await self._store.evaluation(evaluation)
+        found = await self._store.evaluation(evaluation) or self._claims.begun(evaluation)
         if found is None or found.tenant != tenant or found.benchmark != benchmark:
             raise UnknownEvaluation("No such evaluation is recorded for this benchmark.")
         return found
@@ -174,6 +173,7 @@ class Evaluator:
                 fingerprint=catalogue.fingerprint,
                 run=context.run,
                 task=task,
+                position=catalogue.positions[task],
                 response=digest,
                 evaluator_version=benchmark.version,
             ),
@@ -194,10 +194,10 @@ class Evaluator:
     ) -> Evaluation:
         try:
             with benchmark.in_use():
-                return await self._judge(benchmark, await self._granted(claim), response, gate)
+                return await self._judge(benchmark, await self._claims.granted(claim), response, gate)
         finally:
             gate.leave(1)
-            del self._running[claim.id]
+            self._leave(claim.id)
 
     async def _judge(
         self, benchmark: HostedBenchmark, evaluation: Evaluation, response: bytes | Work, gate: Gate
@@ -215,7 +215,7 @@ class Evaluator:
             gate.give_back()
             gate.took(time.monotonic() - started)
         finished, taken = await self._record([(evaluation, outcome)])
-        return finished[0] if finished else await self._settled(*taken[0])
+        return finished[0] if finished else await self._settled(taken[0])
 
     async def _asked(self, benchmark: HostedBenchmark, evaluation: Evaluation, what: bytes | Work) -> Answer:
         """Have the benchmark judge something, from where an interrupted attempt had come to, if it said so."""
@@ -248,6 +248,7 @@ class Evaluator:
             if before is not None:
                 await before
             try:
+                await self._claims.record_now(evaluation.id)
                 await self._store.keep_resume_state(evaluation, state)
             except StoreFailed as error:  # whether the outcome can be kept is what matters
                 _log.warning("a resume state was not kept", evaluation=evaluation.id, cause=str(error))
@@ -279,8 +280,12 @@ class Evaluator:
         finally:
             gate.leave(len(new))
             for id_ in futures:
-                del self._running[id_]
+                self._leave(id_)
             news.put_nowait(None)
+
+    def _leave(self, id_: str) -> None:
+        del self._running[id_]
+        self._claims.forget(id_)
 
     def _judged(self, judging: asyncio.Task[None]) -> None:
         """Say why a batch failed, also when nobody waits for it any more."""
@@ -295,11 +300,11 @@ class Evaluator:
         gate: Gate,
         tell: Callable[[list[Evaluation]], None],
     ) -> None:
-        claimed = await self._claimed([claim for claim, _ in new.values()])
+        claimed = await self._claims.take([claim for claim, _ in new.values()])
         mine = [each.evaluation for each in claimed if each.mine]
         if done := [each.evaluation for each in claimed if each.evaluation.status == "scored"]:
             tell(done)
-        lost: list[tuple[Evaluation, Finish]] = []
+        lost: list[Evaluation] = []
         calls = ((evaluation, evaluation.task, new[evaluation.id][1]) for evaluation in mine)
         if mine:
             async with aclosing(benchmark.call_each("evaluate_response", mine[0].dataset, calls, gate)) as finished:
@@ -312,76 +317,45 @@ class Evaluator:
                         tell(recorded)
 
         async def join(claim: Claim, response: bytes) -> None:
-            tell([await self._judge(benchmark, await self._granted(claim), response, gate)])
+            tell([await self._judge(benchmark, await self._claims.granted(claim), response, gate)])
 
-        async def settle(evaluation: Evaluation, finish: Finish) -> None:
-            tell([await self._settled(evaluation, finish)])
+        async def settle(ended: Evaluation) -> None:
+            tell([await self._settled(ended)])
 
         others = [each.evaluation for each in claimed if not each.mine]
         elsewhere = [new[evaluation.id] for evaluation in others if evaluation.status != "scored"]
-        waiting = [*(join(*each) for each in elsewhere), *(settle(*each) for each in lost)]
+        waiting = [*(join(*each) for each in elsewhere), *(settle(each) for each in lost)]
         for failure in await asyncio.gather(*waiting, return_exceptions=True):
             if failure is not None:
                 raise failure
 
     async def _record(
         self, outcomes: Sequence[tuple[Evaluation, Answer | Exception]]
-    ) -> tuple[list[Evaluation], list[tuple[Evaluation, Finish]]]:
+    ) -> tuple[list[Evaluation], list[Evaluation]]:
         """Keep outcomes; return the evaluations that are on disk now, and those that were taken from us meanwhile.
 
-        Another process takes what is running under one that it thinks dead.
+        Another process takes what is running under one that it thinks dead, or what it did not know of.
         """
-        finishes = [_finish(evaluation, outcome) for evaluation, outcome in outcomes]
-        kept = await self._store.finish(finishes)
-        finished: list[Evaluation] = []
-        taken: list[tuple[Evaluation, Finish]] = []
-        for (evaluation, _), finish, recorded in zip(outcomes, finishes, kept, strict=True):
-            if recorded:
-                finished.append(_finished(evaluation, finish))
-            else:
-                _log.warning("an evaluation was taken by another process", evaluation=evaluation.id)
-                taken.append((evaluation, finish))
-        return finished, taken
+        ended = [_ended(evaluation, outcome) for evaluation, outcome in outcomes]
+        kept = await self._store.finish(ended)
+        if all(kept):
+            return ended, []
+        taken = [evaluation for evaluation, recorded in zip(ended, kept, strict=True) if not recorded]
+        for evaluation in taken:
+            _log.warning("an evaluation was taken by another process", evaluation=evaluation.id)
+        return [evaluation for evaluation, recorded in zip(ended, kept, strict=True) if recorded], taken
 
-    async def _settled(self, evaluation: Evaluation, finish: Finish) -> Evaluation:
+    async def _settled(self, ended: Evaluation) -> Evaluation:
         """Wait for what becomes of an evaluation that was taken from us; our outcome counts if nobody else has one."""
-        claim = Claim(**{name: getattr(evaluation, name) for name in Claim.__struct_fields__})
+        claim = Claim(**{name: getattr(ended, name) for name in Claim.__struct_fields__})
         while True:
-            evaluation = await self._granted(claim)
+            evaluation = await self._claims.granted(claim)
             if evaluation.status != "running":
                 return evaluation
-            finish = msgspec.structs.replace(finish, attempt=evaluation.attempt)
-            [recorded] = await self._store.finish([finish])
+            ended = msgspec.structs.replace(ended, attempt=evaluation.attempt)
+            [recorded] = await self._store.finish([ended])
             if recorded:
-                return _finished(evaluation, finish)
-
-    async def _claimed(self, claims: Sequence[Claim]) -> list[Claimed]:
-        """Claim evaluations, as a process that others can see is alive."""
-        self._owner.hold()
-        return await self._store.claim(claims)
-
-    async def _granted(self, claim: Claim) -> Evaluation:
-        """Claim an evaluation until it is ours to judge, or finished by whoever judges it."""
-        pause, longest = LOOK_AGAIN
-        while True:
-            [claimed] = await self._claimed([claim])
-            evaluation = claimed.evaluation
-            if claimed.mine:
-                return evaluation
-            while evaluation.status == "running":
-                if evaluation.owner == self._owner.id:
-                    # Here, only one task at a time judges it, and that is this one: an outcome was lost,
-                    # since the store could not keep it.
-                    await self._store.interrupt(evaluation.owner, claim.id)
-                    break
-                if not self._owner.is_alive(evaluation.owner):
-                    await self._store.interrupt(evaluation.owner)
-                    break
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, longest)
-                evaluation = await self._store.evaluation(claim.id) or evaluation
-            if evaluation.status in ("scored", "error"):  # an error too is the outcome of what was joined
-                return evaluation
+                return ended
 
 
 def _what(submission: Submission | Work) -> bytes | Work:
@@ -389,17 +363,11 @@ def _what(submission: Submission | Work) -> bytes | Work:
     return submission if isinstance(submission, Work) else submission.response.encode()
 
 
-def _finish(evaluation: Evaluation, outcome: Answer | Exception) -> Finish:
+def _ended(evaluation: Evaluation, outcome: Answer | Exception) -> Evaluation:
     """Say what came of an attempt."""
     if isinstance(outcome, Answer):
-        return Finish(
-            id=evaluation.id,
-            owner=evaluation.owner,
-            attempt=evaluation.attempt,
-            status="scored",
-            result=outcome.data,
-            private=outcome.private,
-            finished_at=time.time(),
+        return msgspec.structs.replace(
+            evaluation, status="scored", result=outcome.data, private=outcome.private, finished_at=time.time()
         )
     cause: str | None = None
     if isinstance(outcome, Declined):
@@ -417,25 +385,4 @@ def _finish(evaluation: Evaluation, outcome: Answer | Exception) -> Finish:
             error=type(outcome).__name__,
             cause=cause,
         )
-    return Finish(
-        id=evaluation.id,
-        owner=evaluation.owner,
-        attempt=evaluation.attempt,
-        status="error",
-        errors=errors,
-        cause=cause,
-        finished_at=time.time(),
-    )
-
-
-def _finished(evaluation: Evaluation, finish: Finish) -> Evaluation:
-    """Make the record that the store now holds."""
-    return msgspec.structs.replace(
-        evaluation,
-        status=finish.status,
-        result=finish.result,
-        private=finish.private,
-        errors=finish.errors,
-        cause=finish.cause,
-        finished_at=finish.finished_at,
-    )
+    return msgspec.structs.replace(evaluation, status="error", errors=errors, cause=cause, finished_at=time.time())

@@ -1,13 +1,18 @@
 """When two requests to judge are the same one.
 
 Two are the same when tenant, benchmark, content of the dataset, run, task, response and evaluator
-version are. The digest of these is the id of the evaluation: it is how a repeated request finds the
+version are. The digest of these is in the id of the evaluation: it is how a repeated request finds the
 evaluation that is running, or the one that is finished.
+
+What is judged at about the same time has ids that lie together: those of a run and, in it, those of
+neighbouring tasks. An index over mere digests is written at random places, a page for each record; with
+a hundred thousand records, that costs three times what the records themselves do.
 """
 
 from __future__ import annotations
 
 import hashlib
+import zlib
 
 import msgspec
 
@@ -20,9 +25,22 @@ def response_digest(response: bytes) -> str:
 
 
 def evaluation_id(
-    *, tenant: str, benchmark: str, fingerprint: str, run: str, task: str, response: str, evaluator_version: str
+    *,
+    tenant: str,
+    benchmark: str,
+    fingerprint: str,
+    run: str,
+    task: str,
+    position: int,
+    response: str,
+    evaluator_version: str,
 ) -> str:
-    """Digest an identity to 32 hexadecimal digits; ``response`` is the digest of the response."""
+    """Make 48 hexadecimal digits of an identity: 16 by which ids are neighbours, and 32 of its digest.
+
+    ``response`` is the digest of the response; ``position`` is that of the task in its dataset, of which it
+    is no further part.
+    """
     # msgpack tells where each part ends, so that no two identities have one encoding.
     parts = _encoder.encode((tenant, benchmark, fingerprint, run, task, response, evaluator_version))
-    return hashlib.sha256(parts).hexdigest()[:32]
+    neighbours = zlib.crc32(_encoder.encode((tenant, benchmark, fingerprint, run)))
+    return f"{neighbours:08x}{position:08x}{hashlib.sha256(parts).hexdigest()[:32]}"

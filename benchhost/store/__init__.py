@@ -12,7 +12,7 @@ from benchhost.errors import UsageError
 from benchhost.store.access_records import AccessEvent, KeyRecord, TenantRecord
 from benchhost.store.memory import MemoryStore
 from benchhost.store.protocol import Store
-from benchhost.store.records import Claim, Claimed, Evaluation, Finish, Status
+from benchhost.store.records import Claim, Claimed, Evaluation, Status, running
 from benchhost.store.run_records import OPERATOR, REQUESTED, AttemptRecord, AttemptVerdict, RunEvent, RunRecord
 from benchhost.store.sqlite import SQLiteStore
 
@@ -26,7 +26,6 @@ __all__ = [
     "Claim",
     "Claimed",
     "Evaluation",
-    "Finish",
     "KeyRecord",
     "MemoryStore",
     "RunEvent",
@@ -36,6 +35,7 @@ __all__ = [
     "Store",
     "TenantRecord",
     "open_store",
+    "running",
 ]
 
 

@@ -11,7 +11,7 @@ from benchhost.errors import StoreFailed
 from benchhost.store.memory_access import MemoryAccess
 from benchhost.store.memory_runs import MemoryRuns
 from benchhost.store.protocol import Store
-from benchhost.store.records import Claim, Claimed, Evaluation, Finish, running
+from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, running
 
 
 class MemoryStore(MemoryAccess, MemoryRuns, Store):
@@ -43,18 +43,18 @@ class MemoryStore(MemoryAccess, MemoryRuns, Store):
             answers.append(Claimed(mine, records[claim.id]))
         return answers
 
-    async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
+    async def finish(self, evaluations: Sequence[Evaluation]) -> list[bool]:
         records = self._open_records()
         answers = []
-        for finish in finishes:
-            found = records.get(finish.id)
-            recorded = (
-                found is not None
-                and found.status == "running"
-                and (found.owner, found.attempt) == (finish.owner, finish.attempt)
+        for evaluation in evaluations:
+            found = records.get(evaluation.id)
+            recorded = found is None or (
+                found.status == "running" and (found.owner, found.attempt) == (evaluation.owner, evaluation.attempt)
             )
-            if found is not None and recorded:
-                records[finish.id] = msgspec.structs.replace(found, **msgspec.structs.asdict(finish))
+            if recorded:
+                claim = found or evaluation  # what was claimed stays as it was
+                outcome = {name: getattr(evaluation, name) for name in OUTCOME}
+                records[evaluation.id] = msgspec.structs.replace(claim, **outcome)
             answers.append(recorded)
         return answers
 

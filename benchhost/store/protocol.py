@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from benchhost.store.access_protocol import AccessStore
-from benchhost.store.records import Claim, Claimed, Evaluation, Finish
+from benchhost.store.records import Claim, Claimed, Evaluation
 from benchhost.store.run_protocol import RunStore
 
 
@@ -41,10 +41,11 @@ class Store(RunStore, AccessStore):
         """
 
     @abc.abstractmethod
-    async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
-        """Record outcomes, and say of each whether it was recorded; when this returns, they are on disk.
+    async def finish(self, evaluations: Sequence[Evaluation]) -> list[bool]:
+        """Record what came of evaluations, and say of each whether it was recorded; when this returns, it is on disk.
 
-        An outcome is recorded only while its evaluation is running under its owner, in its attempt.
+        It is recorded when nobody has claimed the evaluation, or while it is running under the same
+        owner, in the same attempt.
         """
 
     @abc.abstractmethod

@@ -18,9 +18,9 @@ judged, and may be tried again. ``interrupted``: whoever judged it is gone; it m
 class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The wish to judge one response.
 
-    ``id`` is the digest of the identity (tenant, benchmark, fingerprint, run, task, response and
-    evaluator), as 32 hexadecimal digits: two claims of one id are the same evaluation. ``owner`` is
-    the process that will judge it. ``started_at`` is in seconds since 1970.
+    ``id`` stands for the identity (tenant, benchmark, fingerprint, run, task, response and evaluator):
+    two claims of one id are the same evaluation. ``owner`` is the process that will judge it.
+    ``started_at`` is in seconds since 1970.
     """
 
     id: str
@@ -36,29 +36,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     started_at: float
 
 
-class Finish(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What came of one attempt: ``owner`` and ``attempt`` are those of the claim that it ends.
-
-    ``result`` is the JSON of the result's public part, ``private`` that of the part that never leaves
-    the host. ``errors`` are what the submitter may read, ``cause`` (a traceback, say) is for the
-    operator alone. ``finished_at`` is in seconds since 1970.
-    """
-
-    id: str
-    owner: str
-    attempt: int
-    status: Literal["scored", "error"]
-    result: bytes | None = None
-    private: bytes | None = None
-    errors: tuple[str, ...] = ()
-    cause: str | None = None
-    finished_at: float
-
-
 class Evaluation(Claim, frozen=True, kw_only=True, gc=False):
     """One evaluation as it is recorded: its claim, and how far it has come.
 
-    ``attempt`` counts from 1. The fields after it are those of :class:`Finish`, and empty until then.
+    ``attempt`` counts from 1. The fields after it say what came of that attempt, and are empty until then:
+    ``result`` is the JSON of the result's public part, ``private`` that of the part that never leaves
+    the host; ``errors`` are what the submitter may read, ``cause`` (a traceback, say) is for the
+    operator alone. ``finished_at`` is in seconds since 1970.
     """
 
     status: Status
@@ -68,6 +52,10 @@ class Evaluation(Claim, frozen=True, kw_only=True, gc=False):
     errors: tuple[str, ...] = ()
     cause: str | None = None
     finished_at: float | None = None
+
+
+OUTCOME = ("status", "result", "private", "errors", "cause", "finished_at")
+"""The fields that say what came of an evaluation."""
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):

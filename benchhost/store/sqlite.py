@@ -21,13 +21,14 @@ from benchhost.errors import StoreFailed
 from benchhost.store.commits import Commits
 from benchhost.store.migrations import migrate
 from benchhost.store.protocol import Store
-from benchhost.store.records import Claim, Claimed, Evaluation, Finish, running
+from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, running
 from benchhost.store.sqlite_access import SQLiteAccess
 from benchhost.store.sqlite_runs import SQLiteRuns
 
 _FIELDS = Evaluation.__struct_fields__
 
 _SELECT = f"SELECT {', '.join(_FIELDS)} FROM evaluation"
+_FIND = f"{_SELECT} WHERE id = ?"
 
 _INSERT = f"""
     INSERT INTO evaluation ({", ".join(Claim.__struct_fields__)}, status, attempt)
@@ -42,10 +43,10 @@ _RETRY = """
     WHERE id = ?
 """
 
-_FINISH = """
-    UPDATE evaluation
-    SET status = ?, result = ?, private = ?, errors = ?, cause = ?, finished_at = ?
-    WHERE id = ? AND status = 'running' AND owner = ? AND attempt = ?
+_FINISH = f"""
+    INSERT INTO evaluation ({", ".join(_FIELDS)}) VALUES ({", ".join("?" for _ in _FIELDS)})
+    ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in OUTCOME)}
+    WHERE status = 'running' AND owner = excluded.owner AND attempt = excluded.attempt
 """
 
 _INTERRUPT = "UPDATE evaluation SET status = 'interrupted' WHERE status = 'running' AND owner = ?"
@@ -108,14 +109,16 @@ class SQLiteStore(SQLiteAccess, SQLiteRuns, Store):
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         return await self._writer().write(_claim, claims, durable=False)
 
-    async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
-        return await self._writer().write(_finish, finishes, durable=True)
+    async def finish(self, evaluations: Sequence[Evaluation]) -> list[bool]:
+        return await self._writer().write(_finish, evaluations, durable=True)
 
     async def interrupt(self, owner: str, evaluation_id: str | None = None) -> int:
         return await self._writer().write(_interrupt, (owner, evaluation_id), durable=False)
 
     async def evaluation(self, evaluation_id: str) -> Evaluation | None:
-        rows = await self._read(f"{_SELECT} WHERE id = ?", (evaluation_id,))
+        # One row, found through an index: to have a thread read it would cost several times what reading it does.
+        self._writer()  # which says so if the store is not open
+        rows = self._fetch(_FIND, (evaluation_id,))
         return _evaluation(rows[0]) if rows else None
 
     async def evaluations(self, ids: Sequence[str]) -> dict[str, Evaluation]:
@@ -223,7 +226,7 @@ def _claim(cursor: sqlite3.Cursor, claims: Sequence[Claim]) -> list[Claimed]:
 def _claim_one(cursor: sqlite3.Cursor, claim: Claim) -> Claimed:
     if cursor.execute(_INSERT, msgspec.structs.astuple(claim)).rowcount == 1:
         return Claimed(True, running(claim, 1))
-    found = _evaluation(cursor.execute(f"{_SELECT} WHERE id = ?", (claim.id,)).fetchone())
+    found = _evaluation(cursor.execute(_FIND, (claim.id,)).fetchone())
     if found.status in ("scored", "running"):
         return Claimed(False, found)
     attempt = found.attempt + 1
@@ -231,25 +234,8 @@ def _claim_one(cursor: sqlite3.Cursor, claim: Claim) -> Claimed:
     return Claimed(True, running(claim, attempt))
 
 
-def _finish(cursor: sqlite3.Cursor, finishes: Sequence[Finish]) -> list[bool]:
-    return [
-        cursor.execute(
-            _FINISH,
-            (
-                finish.status,
-                finish.result,
-                finish.private,
-                msgspec.json.encode([_text(error) for error in finish.errors]).decode() if finish.errors else None,
-                None if finish.cause is None else _text(finish.cause),
-                finish.finished_at,
-                finish.id,
-                finish.owner,
-                finish.attempt,
-            ),
-        ).rowcount
-        == 1
-        for finish in finishes
-    ]
+def _finish(cursor: sqlite3.Cursor, evaluations: Sequence[Evaluation]) -> list[bool]:
+    return [cursor.execute(_FINISH, _row(evaluation)).rowcount == 1 for evaluation in evaluations]
 
 
 def _interrupt(cursor: sqlite3.Cursor, of: tuple[str, str | None]) -> int:
@@ -271,6 +257,13 @@ def _keep_state(cursor: sqlite3.Cursor, of: tuple[Evaluation, bytes | None]) -> 
 def _text(text: str) -> str:
     """Replace what UTF-8 cannot say: a traceback may quote half a character, and must not stop the record."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _row(evaluation: Evaluation) -> tuple[Any, ...]:
+    """Say in columns what :func:`_evaluation` reads."""
+    *row, errors, cause, finished_at = msgspec.structs.astuple(evaluation)
+    texts = msgspec.json.encode([_text(error) for error in errors]).decode() if errors else None
+    return (*row, texts, None if cause is None else _text(cause), finished_at)
 
 
 def _evaluation(row: Sequence[Any]) -> Evaluation:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+import msgspec
 import pytest
 import structlog.testing
 
 from benchhost.errors import Busy, StoreFailed, UnknownEvaluation
+from benchhost.evaluation import claims
 from benchhost.evaluation.evaluator import Context, Submission
 from benchhost.evaluation.owners import Owner
-from benchhost.store import Claim, Finish
+from benchhost.store import Claim, Evaluation, running
 from benchhost.testing import install_plugin
 
 pytestmark = pytest.mark.anyio
@@ -216,7 +220,7 @@ async def test_an_outcome_that_the_store_cannot_keep_is_an_error_and_can_be_aske
         outcomes = await asyncio.wait_for(asyncio.gather(*joined, return_exceptions=True), 10)
         assert {type(outcome) for outcome in outcomes} == {StoreFailed}
     again = await asyncio.wait_for(hub.judge("counting", "not kept"), 5)
-    assert (again.status, again.attempt) == ("scored", 2)
+    assert again.status == "scored"
     batch = await asyncio.wait_for(hub.judge_all("counting", *((str(n), "slow not kept") for n in range(20))), 10)
     assert {evaluation.status for evaluation in batch} == {"scored"}
     [gate] = {hub.evaluator._gate(hub.roster.get("counting"), "")}
@@ -228,6 +232,10 @@ def claim_of(hub, response: str, owner: str) -> Claim:
     return type(claim)(**{name: getattr(claim, name) for name in claim.__struct_fields__} | {"owner": owner})
 
 
+def ended(claim: Claim, attempt: int = 1, **outcome: Any) -> Evaluation:
+    return msgspec.structs.replace(running(claim, attempt), finished_at=1.0, **outcome)
+
+
 async def test_what_another_process_runs_is_waited_for_and_not_judged_twice(hub, tmp_path, calls):
     other = Owner(hub.owner._folder)
     claim = claim_of(hub, "elsewhere", other.id)
@@ -236,9 +244,7 @@ async def test_what_another_process_runs_is_waited_for_and_not_judged_twice(hub,
     waiting += [asyncio.create_task(hub.judge_all("counting", ("0", "elsewhere"), ("1", "elsewhere")))]
     await asyncio.sleep(0.1)
     assert not waiting[0].done()
-    await hub.store.finish(
-        [Finish(id=claim.id, owner=other.id, attempt=1, status="scored", result=b"{}", finished_at=1.0)]
-    )
+    await hub.store.finish([ended(claim, status="scored", result=b"{}")])
     assert (await waiting[0]).result == b"{}"
     assert [evaluation.status for evaluation in await waiting[1]] == ["scored", "scored"]
     assert calls() == ["1 elsewhere"]
@@ -251,9 +257,7 @@ async def test_who_has_joined_what_another_process_fails_to_judge_is_told_so(hub
     await hub.store.claim([claim])
     waiting = asyncio.create_task(hub.judge("counting", "fails elsewhere"))
     await asyncio.sleep(0.1)
-    await hub.store.finish(
-        [Finish(id=claim.id, owner=other.id, attempt=1, status="error", errors=("no",), finished_at=1.0)]
-    )
+    await hub.store.finish([ended(claim, status="error", errors=("no",))])
     assert ((await waiting).status, (await waiting).errors) == ("error", ("no",))
     assert calls() == []
     again = await hub.judge("counting", "fails elsewhere")
@@ -284,6 +288,68 @@ async def test_at_the_start_what_was_left_unfinished_is_marked(hub):
     alive.close()
 
 
+async def test_what_ends_soon_is_recorded_with_its_outcome_alone(hub, calls, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(hub.store, "claim", None)
+        single = await hub.judge("counting", "soon")
+        [again, new] = await hub.judge_all("counting", ("0", "soon and all"), ("1", "soon and all"))
+    for evaluation in (single, again, new):
+        assert (evaluation.status, evaluation.attempt) == ("scored", 1)
+        assert await hub.store.evaluation(evaluation.id) == evaluation
+    assert await hub.judge("counting", "soon") == single
+    assert sorted(calls()) == ["0 soon", "0 soon and all", "1 soon and all"]
+
+
+async def eventually(is_so: Callable[[], Awaitable[Any]]) -> None:
+    async with asyncio.timeout(5):
+        while not await is_so():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.002)
+
+
+def one(hub, response: str) -> asyncio.Task[Any]:
+    return asyncio.create_task(hub.judge("counting", response))
+
+
+def many(hub, response: str) -> asyncio.Task[Any]:
+    return asyncio.create_task(hub.judge_all("counting", ("0", response)))
+
+
+@pytest.mark.parametrize("begin", [one, many])
+async def test_what_takes_longer_is_recorded_as_running(hub, begin):
+    id_ = claim_of(hub, f"slow, {begin.__name__}", hub.owner.id).id
+    task = begin(hub, f"slow, {begin.__name__}")
+    await eventually(lambda: hub.store.evaluation(id_))
+    recorded = await hub.store.evaluation(id_)
+    assert (recorded.status, recorded.owner, recorded.attempt, task.done()) == ("running", hub.owner.id, 1, False)
+    await task
+    recorded = await hub.store.evaluation(id_)
+    assert (recorded.status, recorded.attempt) == ("scored", 1)
+
+
+@pytest.mark.parametrize("begin", [one, many])
+async def test_what_is_begun_and_not_recorded_yet_is_found_and_whoever_records_it_first_has_judged_it(
+    hub, begin, monkeypatch
+):
+    monkeypatch.setattr(claims, "SOON", 0.5)
+    claim = claim_of(hub, f"slow and late, {begin.__name__}", "elsewhere")
+    task = begin(hub, f"slow and late, {begin.__name__}")
+
+    async def begun() -> bool:
+        return claim.id in hub.evaluator._claims._unclaimed
+
+    async def at_rest() -> bool:
+        return hub.evaluator._claims._looking is None
+
+    await eventually(begun)
+    assert await hub.store.evaluation(claim.id) is None
+    assert (await hub.evaluator.find(claim.id, tenant="", benchmark="counting")).status == "running"
+    theirs = ended(claim, status="scored", result=b"{}")
+    assert await hub.store.finish([theirs]) == [True]
+    assert await task in (theirs, [theirs])
+    assert hub.evaluator._claims._unclaimed == {}
+    await eventually(at_rest)
+
+
 async def taken_away(hub, response: str) -> None:
     """Do as a process does that thinks this one dead."""
     claim = claim_of(hub, response, hub.owner.id)
@@ -307,12 +373,7 @@ async def test_what_another_process_has_taken_is_answered_when_that_one_has_judg
     await asyncio.sleep(0.6)
     assert len(calls()) == 3
     assert not any(each.done() for each in waiting)
-    await hub.store.finish(
-        [
-            Finish(id=claim.id, owner=other.id, attempt=2, status="scored", result=b"{}", finished_at=1.0)
-            for claim in claims
-        ]
-    )
+    await hub.store.finish([ended(claim, attempt=2, status="scored", result=b"{}") for claim in claims])
     single, [taken, own] = await asyncio.wait_for(asyncio.gather(*waiting), 5)
     assert {(each.status, each.attempt, each.result) for each in (single, taken)} == {("scored", 2, b"{}")}
     assert (own.status, own.attempt) == ("scored", 1)
@@ -339,8 +400,9 @@ async def test_a_process_that_judges_is_seen_to_be_alive_although_its_lock_file_
         hub.owner._path.unlink()
         assert not other.is_alive(hub.owner.id)
         task = asyncio.create_task(judging())
-        await asyncio.sleep(0.1)
-        assert other.is_alive(hub.owner.id)
+        while not other.is_alive(hub.owner.id):
+            assert not task.done()
+            await asyncio.sleep(0.01)
         await task
     other.close()
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-ID = re.compile("[0-9a-f]{32}")
+ID = re.compile("[0-9a-f]{48}")
 RIGHT = {"score": 1.0, "passed": True, "metrics": {"length": 1.0}, "feedback": "exactly right"}
 WRONG = {"score": 0.0, "passed": False, "metrics": {"length": 1.0}, "feedback": None}
 FAILING = ["raise", "nonsense", "not finite:nan", "not finite:inf", "metric not finite:-inf", "refuse", "half"]

@@ -176,15 +176,16 @@ async def test_what_a_killed_worker_ran_is_interrupted_and_its_blocked_grader_en
         grader = psutil.Process(int(calls()[0][4]))
         [worker] = workers(server)
         assert grader in worker.children(recursive=True)
-        worker.kill()
-        await asyncio.wait([blocked])
-        assert blocked.exception() is not None
-        await eventually(lambda: not alive(grader))
 
         def statuses() -> list[str]:
             with closing(sqlite3.connect(server.state / "benchhost.db")) as connection:
                 return [row[0] for row in connection.execute("SELECT status FROM evaluation")]
 
+        await eventually(lambda: statuses() == ["running"])
+        worker.kill()
+        await asyncio.wait([blocked])
+        assert blocked.exception() is not None
+        await eventually(lambda: not alive(grader))
         await eventually(lambda: statuses() == ["interrupted"])
 
 

@@ -9,7 +9,9 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from benchhost.store import Claim, Finish, Store, open_store
+import msgspec
+
+from benchhost.store import Claim, Store, open_store, running
 
 IDS = 300
 
@@ -44,8 +46,8 @@ async def judge(store: Store, owner: str) -> None:
             claim = claim_of(number, owner)
             await store.claim([claim])
             await asyncio.sleep(random.random() / 1000)
-            finish = Finish(id=claim.id, owner=owner, attempt=1, status="scored", result=b"{}", finished_at=2.0)
-            (recorded,) = await store.finish([finish])
+            ended = msgspec.structs.replace(running(claim, 1), status="scored", result=b"{}", finished_at=2.0)
+            (recorded,) = await store.finish([ended])
             assert recorded
             say(claim.id)
 

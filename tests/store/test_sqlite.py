@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from benchhost.errors import StoreFailed
-from benchhost.store import Claim, Finish, SQLiteStore
+from benchhost.store import Claim, Evaluation, SQLiteStore, running
 
 pytestmark = pytest.mark.anyio
 
@@ -32,9 +33,8 @@ def claim_of(number: int, **changes: Any) -> Claim:
     return Claim(**{**text, "id": f"{number:032x}", "owner": "here", "started_at": 1.0, **changes})
 
 
-def finish_of(number: int, **changes: Any) -> Finish:
-    usual = {"id": f"{number:032x}", "owner": "here", "attempt": 1, "status": "scored", "finished_at": 2.0}
-    return Finish(**usual | changes)
+def finish_of(number: int, **changes: Any) -> Evaluation:
+    return msgspec.structs.replace(running(claim_of(number), 1), **{"status": "scored", "finished_at": 2.0, **changes})
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from benchhost.errors import StoreFailed, UsageError
-from benchhost.store import Claim, Claimed, Evaluation, Finish, MemoryStore, SQLiteStore, Store, open_store
+from benchhost.store import Claim, Claimed, Evaluation, MemoryStore, SQLiteStore, Store, open_store, running
 
 pytestmark = pytest.mark.anyio
 
@@ -42,9 +42,8 @@ def claim_of(number: int, **changes: Any) -> Claim:
     return Claim(**fields | changes)
 
 
-def finish_of(evaluation: Evaluation, **changes: Any) -> Finish:
-    claimed = {"id": evaluation.id, "owner": evaluation.owner, "attempt": evaluation.attempt, "finished_at": 2000.0}
-    return Finish(**claimed | SCORED | changes)
+def finish_of(evaluation: Evaluation, **changes: Any) -> Evaluation:
+    return msgspec.structs.replace(evaluation, **SCORED | {"finished_at": 2000.0} | changes)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -94,11 +93,9 @@ async def test_a_scored_evaluation_is_replayed_and_never_judged_again(store):
 
 async def test_a_failed_evaluation_may_be_tried_again_and_forgets_how_it_failed(store):
     claimed = await claim_one(store, claim_of(1))
-    failure = Finish(id=claim_of(1).id, owner="here", attempt=1, finished_at=2000.0, **FAILED)
+    failure = msgspec.structs.replace(claimed.evaluation, **FAILED, finished_at=2000.0)
     assert await store.finish([failure]) == [True]
-    assert await store.evaluation(failure.id) == msgspec.structs.replace(
-        claimed.evaluation, **FAILED, finished_at=2000.0
-    )
+    assert await store.evaluation(failure.id) == failure
     again = await claim_one(store, claim_of(1, owner="there", started_at=5000.0))
     assert again.mine
     assert (again.evaluation.attempt, again.evaluation.owner, again.evaluation.errors) == (2, "there", ())
@@ -114,8 +111,23 @@ async def test_an_outcome_is_recorded_once(store):
     assert recorded.result == SCORED["result"]
 
 
-@pytest.mark.parametrize("wrong", [{"owner": "there"}, {"attempt": 2}, {"attempt": 0}, {"id": claim_of(2).id}])
-async def test_an_outcome_of_another_owner_attempt_or_id_is_refused(store, wrong):
+async def test_an_outcome_that_nobody_has_claimed_is_recorded_once(store):
+    ended = finish_of(running(claim_of(1), 1))
+    assert await store.finish([ended, finish_of(running(claim_of(1), 1), result=b"{}")]) == [True, False]
+    assert await store.finish([finish_of(running(claim_of(1, owner="there"), 1), result=b"{}")]) == [False]
+    assert await store.evaluation(ended.id) == ended
+    assert not (await claim_one(store, claim_of(1))).mine
+
+
+async def test_an_outcome_comes_after_the_claim_of_its_own_owner_only(store):
+    answers = await store.claim([claim_of(1), claim_of(2, owner="there")])
+    ended = [finish_of(running(claim_of(n), 1)) for n in (1, 2, 3)]
+    assert await store.finish(ended) == [True, False, True]
+    assert await store.evaluation(claim_of(2).id) == answers[1].evaluation
+
+
+@pytest.mark.parametrize("wrong", [{"owner": "there"}, {"attempt": 2}, {"attempt": 0}])
+async def test_an_outcome_of_another_owner_or_attempt_is_refused(store, wrong):
     evaluation = (await claim_one(store, claim_of(1))).evaluation
     assert await store.finish([finish_of(evaluation, **wrong)]) == [False]
     assert await store.evaluation(evaluation.id) == evaluation
@@ -242,6 +254,7 @@ class Both:
 
 NUMBERS = st.integers(0, 5)
 OWNERS = st.sampled_from(["here", "there"])
+CLAIMS = st.builds(claim_of, NUMBERS, owner=OWNERS, started_at=st.floats(0, 1e10))
 
 
 class TheStoresAgree(RuleBasedStateMachine):
@@ -260,10 +273,12 @@ class TheStoresAgree(RuleBasedStateMachine):
     @rule(
         outcomes=st.lists(
             st.builds(
-                Finish,
-                id=NUMBERS.map(lambda n: claim_of(n).id),
-                owner=OWNERS,
-                attempt=st.integers(1, 3),
+                finish_of,
+                st.builds(
+                    running,
+                    st.builds(claim_of, NUMBERS, owner=OWNERS, started_at=st.floats(0, 1e10)),
+                    st.integers(1, 3),
+                ),
                 status=st.sampled_from(["scored", "error"]),
                 result=st.none() | st.binary(max_size=20),
                 private=st.none() | st.binary(max_size=20),

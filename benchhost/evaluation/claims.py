@@ -1,0 +1,124 @@
+"""Who may judge what: of all processes that share a store, one at a time judges a response.
+
+An evaluation is claimed in the store before it is judged, so that no other process begins it, and so
+that it is known of if this one is killed. A claim is a write of its own. Where there is one worker,
+nobody else would begin the same evaluation, and most end within milliseconds: then what nobody has
+begun is claimed only if it does not end :data:`SOON`, and otherwise recorded with its outcome alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from benchhost.errors import StoreFailed
+from benchhost.evaluation.owners import Owner
+from benchhost.log import get_logger
+from benchhost.store import Claim, Claimed, Evaluation, Store, running
+
+_log = get_logger()
+
+LOOK_AGAIN = (0.02, 0.5)
+"""Seconds between the first, and between later looks at an evaluation that another process runs."""
+
+SOON = 0.05
+"""Seconds between two looks at what is judged without a claim: what the last look saw too is claimed."""
+
+
+class Claims:
+    """The claims of one process, the ``owner``; it is ``alone`` where no other worker serves the same host."""
+
+    def __init__(self, store: Store, owner: Owner, *, alone: bool) -> None:
+        self._store = store
+        self._owner = owner
+        self._alone = alone
+        self._unclaimed: dict[str, Claim] = {}
+        self._seen: list[str] = []
+        self._looking: asyncio.Task[None] | asyncio.TimerHandle | None = None
+
+    async def take(self, claims: Sequence[Claim]) -> list[Claimed]:
+        """Ask to judge responses, as ``Store.claim`` does; each is to be forgotten when it has ended."""
+        if not self._alone:
+            return await self._record(claims)
+        known = await self._known([claim.id for claim in claims])
+        new = {claim.id: Claimed(True, running(claim, 1)) for claim in claims if claim.id not in known}
+        self._unclaimed.update((claim.id, claim) for claim in claims if claim.id in new)
+        self._look_later()
+        if not known:
+            return list(new.values())
+        found = await self._record([claim for claim in claims if claim.id in known])
+        answers = new | {each.evaluation.id: each for each in found}
+        return [answers[claim.id] for claim in claims]
+
+    def begun(self, id_: str) -> Evaluation | None:
+        """Return an evaluation that runs here and is not recorded yet."""
+        claim = self._unclaimed.get(id_)
+        return None if claim is None else running(claim, 1)
+
+    async def record_now(self, id_: str) -> None:
+        """Claim an evaluation that runs here, if it is not recorded yet."""
+        claim = self._unclaimed.get(id_)
+        if claim is not None:
+            await self._record([claim])
+            self.forget(id_)
+
+    def forget(self, id_: str) -> None:
+        """Know that an evaluation has ended."""
+        self._unclaimed.pop(id_, None)
+
+    async def granted(self, claim: Claim) -> Evaluation:
+        """Claim an evaluation until it is ours to judge, or finished by whoever judges it."""
+        pause, longest = LOOK_AGAIN
+        while True:
+            [claimed] = await self.take([claim])
+            evaluation = claimed.evaluation
+            if claimed.mine:
+                return evaluation
+            while evaluation.status == "running":
+                if evaluation.owner == self._owner.id:
+                    # Here, only one task at a time judges it, and that is this one: an outcome was lost,
+                    # since the store could not keep it.
+                    await self._store.interrupt(evaluation.owner, claim.id)
+                    break
+                if not self._owner.is_alive(evaluation.owner):
+                    await self._store.interrupt(evaluation.owner)
+                    break
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+                evaluation = await self._store.evaluation(claim.id) or evaluation
+            if evaluation.status in ("scored", "error"):  # an error too is the outcome of what was joined
+                return evaluation
+
+    async def _record(self, claims: Sequence[Claim]) -> list[Claimed]:
+        """Claim evaluations in the store, as a process that others can see is alive."""
+        self._owner.hold()
+        return await self._store.claim(claims)
+
+    async def _known(self, ids: Sequence[str]) -> Collection[str]:
+        """Say which evaluations the store knows."""
+        if len(ids) == 1:  # which is answered sooner
+            return ids if await self._store.evaluation(ids[0]) is not None else ()
+        return await self._store.evaluations(ids)
+
+    def _look_later(self) -> None:
+        if self._unclaimed and self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(SOON, self._look_now)
+
+    def _look_now(self) -> None:
+        self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        """Claim what the last look has seen too and has not ended since."""
+        slow = [self._unclaimed[id_] for id_ in self._seen if id_ in self._unclaimed]
+        try:
+            if slow:
+                await self._record(slow)
+        except StoreFailed as error:  # the next look tries again
+            _log.warning("what is judged is not recorded as running", evaluations=len(slow), cause=str(error))
+        else:
+            for claim in slow:
+                self.forget(claim.id)
+        finally:
+            self._seen = list(self._unclaimed)
+            self._looking = None
+            self._look_later()
