@@ -34,6 +34,9 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.PayloadRefused: 400,
     errors.NoVersions: 400,
     errors.Unauthorized: 401,
+    errors.TenantRequired: 403,
+    errors.TrialRefused: 403,
+    errors.DatasetNotAllowed: 403,
     errors.UnknownBenchmark: 404,
     errors.UnknownEvaluation: 404,
     errors.UnknownRun: 404,
@@ -44,6 +47,7 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.Busy: 429,
     errors.NotOffered: 501,
     errors.Unavailable: 503,
+    errors.IdentityUnavailable: 503,
     errors.StoreFailed: 503,
 }
 """The status of each error; every other one is 500."""
