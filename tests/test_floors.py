@@ -21,15 +21,13 @@ PACKAGE = ROOT / "benchhost"
 
 HIDDEN_ON_PURPOSE = {
     # (module, what it imports inside a function): why
-    ("benchhost.access.allowlist", "yaml"): "start-up: only a host with such a file needs it",
-    ("benchhost.access.descope", "descope"): "optional: benchhost[descope] brings it",
-    ("benchhost.access.oidc", "aiohttp"): "start-up: only a host that asks an issuer needs it, and it takes 0.2 s",
-    ("benchhost.access.oidc", "jwt"): "optional: benchhost[oidc] brings it",
     ("benchhost.cli.*", "benchhost.*"): "start-up: `benchhost --help` loads no part of the host",
     ("benchhost.cli.parquet", "pyarrow"): "optional: benchhost[parquet] brings it",
     ("benchhost.cli.parquet", "pyarrow.parquet"): "comes with pyarrow",
     ("benchhost.client.*", "aiohttp"): "start-up: only an open client needs it, and it takes 0.2 s",
     ("benchhost.client.*", "yarl"): "comes with aiohttp",
+    ("benchhost.sandbox.daytona.sdk", "daytona"): "optional: benchhost[daytona] brings it, under one of two names",
+    ("benchhost.sandbox.daytona.sdk", "daytona_sdk"): "likewise",
     ("benchhost.evaluation.zygote", "benchhost.evaluation.grader"): "start-up: only a zygote itself needs a grader",
     ("benchhost.models.any_llm", "any_llm"): "optional: benchhost[models] brings it",
     ("benchhost.evaluation.zygote", "benchhost.evaluation.lifeline"): "start-up: likewise",

@@ -9,7 +9,6 @@ import benchhost
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.roster import Roster
 from benchhost.registry import REASONS, Fault
-from benchhost.server.auth import Admitted
 from benchhost.server.host import Host
 from benchhost.wire.native import Index, Plugin, Plugins
 from benchhost.wire.vals import Health
@@ -22,21 +21,15 @@ async def health() -> Health:
 
 
 @get("/", tags=["host"])
-async def index(host: NamedDependency[Host], admitted: NamedDependency[Admitted]) -> Index:
+async def index(host: NamedDependency[Host]) -> Index:
     """Say what is served here, and where to read on."""
-    served = [each.name for each in host.roster if each.fault is None and admitted.caller.knows_of(each.name)]
-    return Index(benchhost.__version__, sorted(served))
+    return Index(benchhost.__version__, sorted(benchmark.name for benchmark in host.roster if benchmark.fault is None))
 
 
 @get("/v1/plugins", tags=["host"])
-async def plugins(host: NamedDependency[Host], admitted: NamedDependency[Admitted]) -> Plugins:
+async def plugins(host: NamedDependency[Host]) -> Plugins:
     """List the installed plugins, and why those that cannot be served cannot."""
-    told = [plugin for plugin in state_of(host.roster) if admitted.caller.knows_of(plugin.name)]
-    for plugin in told:
-        plugin.datasets = plugin.datasets and {
-            name: tasks for name, tasks in plugin.datasets.items() if admitted.caller.may_use(plugin.name, name)
-        }
-    return Plugins(told)
+    return Plugins(state_of(host.roster))
 
 
 def state_of(roster: Roster) -> list[Plugin]:
