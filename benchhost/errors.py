@@ -18,12 +18,16 @@
     │   ├── NotOffered         the benchmark does not offer this
     │   ├── NoVersions         a version of a dataset is asked for, and none can be chosen
     │   ├── Unauthorized       the credential is missing or wrong
+    │   ├── TenantRequired     the credential is of no tenant, and a tenant is needed
+    │   ├── TrialRefused       a tenant on trial may not use this path
+    │   ├── DatasetNotAllowed  the tenant may not use this dataset
     │   ├── PayloadRefused     the payload is of a type that the benchmark does not take
     │   ├── TooLarge           the body is larger than the host accepts
     │   ├── BatchTooLarge      a batch holds more responses than the host takes at once
     │   └── Malformed          the body or a parameter is not of the expected shape
     ├── Busy                   a limit is reached; the caller may come back
     ├── Unavailable            the benchmark is not being served at the moment
+    ├── IdentityUnavailable    it cannot be found out at the moment who calls
     ├── StoreFailed            the store could not read or keep a record
     ├── RunRefused             a run cannot be carried on like this
     │   ├── RunDrifted         its configuration is another than the one it began with
@@ -45,6 +49,7 @@
     ├── SandboxError           a sandbox did not do what it was asked for
     │   ├── SandboxNotFound    no sandbox of that id, or it is gone
     │   ├── SandboxUnsupported the provider cannot make such a sandbox
+    │   │   └── ImageUnavailable  its image is not here, or cannot be unpacked
     │   ├── SandboxRefused     the provider does not let us in
     │   ├── SandboxBusy        the provider can make no more sandboxes now
     │   ├── SandboxUnavailable the provider failed, or cannot be had here
@@ -192,6 +197,27 @@ class Unauthorized(RequestError):
     title = "Unauthorized"
 
 
+class TenantRequired(RequestError):
+    """The credential is good and of no tenant, and what is asked for belongs to one."""
+
+    slug = "tenant-required"
+    title = "A tenant is required"
+
+
+class TrialRefused(RequestError):
+    """A tenant on trial may not use this path."""
+
+    slug = "trial-refused"
+    title = "Not open to trial tenants"
+
+
+class DatasetNotAllowed(RequestError):
+    """The tenant may not use this dataset, whether there is one or not."""
+
+    slug = "dataset-not-allowed"
+    title = "Dataset not allowed"
+
+
 class PayloadRefused(RequestError):
     """The payload is of a type that this benchmark does not take."""
 
@@ -244,6 +270,13 @@ class Unavailable(BenchhostError):
 
     slug = "unavailable"
     title = "Benchmark not available"
+
+
+class IdentityUnavailable(BenchhostError):
+    """It cannot be found out who calls: whoever knows does not answer. The message holds no credential."""
+
+    slug = "identity-unavailable"
+    title = "Callers cannot be recognised at the moment"
 
 
 class StoreFailed(BenchhostError):
@@ -451,6 +484,13 @@ class SandboxUnsupported(SandboxError):
 
     slug = "sandbox-unsupported"
     title = "No such sandbox can be made"
+
+
+class ImageUnavailable(SandboxUnsupported):
+    """The image of a sandbox is not here, or cannot be unpacked; the message says which it is, why, and what to do."""
+
+    slug = "image-unavailable"
+    title = "The image is not available"
 
 
 class SandboxRefused(SandboxError):

@@ -83,6 +83,9 @@ HOOKS = (
     "prompt",
     "reference_response",
     "check_auth",
+    "resolve_tenant",
+    "check_dataset_access",
+    "project_trial_result",
 )
 """The hooks that an author may leave out."""
 

@@ -27,7 +27,17 @@ CONFIG_FILE = "benchhost.toml"
 TOKEN_VARIABLE = "BENCHHOST_TOKEN"  # noqa: S105 - the name of a variable
 """Where commands look for the token that a remote host wants. It is no setting of a host."""
 VALS_API_KEY_VARIABLE = "BENCHMARK_API_KEY"
-"""Where services of the Vals contract look for their API key; ``BENCHHOST_API_KEY`` wins over it."""
+
+VALS_VARIABLES = {
+    VALS_API_KEY_VARIABLE: "api_key",
+    "AUTH_REQUIRED": "auth_required",
+    "DESCOPE_PROJECT_ID": "descope_project_id",
+    "DESCOPE_BASE_URI": "descope_base_uri",
+    "DESCOPE_AUTH_CACHE_TTL_SECONDS": "descope_cache_seconds",
+    "DESCOPE_TENANT_ALLOWLIST_JSON": "allowlist_json",
+    "DESCOPE_ALLOWLIST_PATH": "allowlist",
+}
+"""Where services of the Vals contract look for what is a setting here; the setting's own variable wins over it."""
 
 _NO_SETTINGS = frozenset({CONFIG_VARIABLE, TOKEN_VARIABLE})
 _SECRET = {"secret": True}
@@ -56,6 +66,69 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "BENCHMARK_API_KEY is read as well.",
             extra=_SECRET,
         ),
+    ] = None
+    auth: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Ways to be let in, of bearer, keys, descope and oidc; or open, for everybody. "
+            "If it is not set: descope with auth_required, else bearer with an api_key, else open."
+        ),
+    ] = None
+    auth_required: Annotated[
+        bool,
+        Meta(
+            description="Let callers in by a key of Descope alone, as services made with create-benchmark-service do. "
+            "AUTH_REQUIRED is read as well."
+        ),
+    ] = False
+    allow_open: Annotated[
+        bool, Meta(description="Let everybody in also at an address that other machines can reach.")
+    ] = False
+    allowlist: Annotated[
+        Path | None,
+        Meta(
+            description="File of YAML that says which tenants may use which datasets. "
+            "DESCOPE_ALLOWLIST_PATH is read as well."
+        ),
+    ] = None
+    allowlist_json: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="The same as JSON; wins over the file. DESCOPE_TENANT_ALLOWLIST_JSON is read as well.",
+        ),
+    ] = None
+    descope_project_id: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Project at Descope whose keys are let in. DESCOPE_PROJECT_ID is read as well."),
+    ] = None
+    descope_base_uri: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Where Descope is, if not at its own address. DESCOPE_BASE_URI is read as well."),
+    ] = None
+    descope_cache_seconds: Annotated[
+        float,
+        Meta(
+            description="Seconds for which an answer of Descope is believed. "
+            "DESCOPE_AUTH_CACHE_TTL_SECONDS is read as well.",
+            ge=0,
+        ),
+    ] = 300.0
+    oidc_issuer: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Issuer whose tokens are let in, as it stands in their claim iss."),
+    ] = None
+    oidc_audience: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Whom the tokens must be meant for: one of their claim aud."),
+    ] = None
+    oidc_tenant_claim: Annotated[str, Meta(description="Claim that names the tenant.", min_length=1)] = "tenant"
+    oidc_algorithms: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="Signatures by which tokens are believed; none is RS256, ES256 and EdDSA."),
+    ] = None
+    oidc_jwks_uri: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Where the issuer's keys are; none finds out at the issuer."),
     ] = None
     max_body_mb: Annotated[int, Meta(description="Largest body of a request, in megabytes.", ge=1)] = 64
     max_running: Annotated[int, Meta(description="Evaluations of one benchmark that run at once.", ge=1)] = 64
@@ -203,8 +276,12 @@ def _from_file(path: Path | None) -> Iterator[_Given]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
-    if environ.get(VALS_API_KEY_VARIABLE):
-        yield _Given(("api_key",), environ[VALS_API_KEY_VARIABLE], f"variable {VALS_API_KEY_VARIABLE}", text=True)
+    for variable, name in VALS_VARIABLES.items():
+        if environ.get(variable):
+            value = environ[variable]
+            if name == "auth_required":  # where more words are understood
+                value = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(value.lower(), value)
+            yield _Given((name,), value, f"variable {variable}", text=True)
     for variable in (VALS_API_KEY_VARIABLE, f"{PREFIX}API_KEY"):
         if environ.get(variable) == "":  # as a deployment whose secret is missing sets it
             wanted = "expected a value, or no variable at all if everybody is to be let in, got an empty one"

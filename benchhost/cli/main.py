@@ -18,6 +18,10 @@ COMMANDS = {
     "reload": ("benchhost.cli.serve", "Have a running server load the installed plugins anew."),
     "plugins": ("benchhost.cli.plugins", "List the installed plugins and what is wrong with them."),
     "check": ("benchhost.cli.check", "Check that a benchmark is sound before anyone submits to it."),
+    "keys": ("benchhost.cli.keys", "Make, list and revoke keys of tenants."),
+    "grant": ("benchhost.cli.access", "Let a tenant use datasets."),
+    "revoke": ("benchhost.cli.access", "Take datasets from a tenant, or without any, all access."),
+    "audit": ("benchhost.cli.access", "Show who may use what, by which keys, and what was changed when and by whom."),
     "settings": ("benchhost.cli.settings", "Show every setting, its value and where it can be set."),
 }
 """Where each command is, and its help in the list."""

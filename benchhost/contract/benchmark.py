@@ -125,3 +125,22 @@ class Benchmark(abc.ABC, Generic[TaskT]):
         Only asked when it is overridden; otherwise the host's own rule applies.
         """
         raise NotImplementedError
+
+    def resolve_tenant(self, headers: Mapping[str, str]) -> str | None | Awaitable[str | None]:
+        """Say to which tenant a request belongs, or ``None`` when it may not use this benchmark.
+
+        Only asked when it is overridden; otherwise the host's own rule applies. What the tenant may use is
+        said by :meth:`check_dataset_access`, or else by what the operator has granted.
+        """
+        raise NotImplementedError
+
+    def check_dataset_access(self, tenant: str, dataset: str) -> bool | Awaitable[bool]:
+        """Decide whether a tenant may use a dataset; ``tenant`` is empty when the caller is of none.
+
+        Only asked when it is overridden; otherwise it is the operator who grants datasets.
+        """
+        raise NotImplementedError
+
+    def project_trial_result(self, result: Result) -> Result | Awaitable[Result]:
+        """Say what a tenant on trial is shown of a result. The default is its score and whether that passes."""
+        return Result(score=result.score, passed=result.passed)

@@ -33,7 +33,7 @@ from benchhost.registry import LoadedBenchmark, takes_resume_state
 from benchhost.sandbox import open_provider
 from benchhost.scoring import final_score, summarise
 from benchhost.tasks import Dataset
-from benchhost.wire.results import Given, of_final_score, of_score, whole
+from benchhost.wire.results import Given, GivenResult, of_final_score, of_score, whole
 from benchhost.wire.vals import (
     FinalScoreAnswer,
     PublicResult,
@@ -112,8 +112,8 @@ class Operation(abc.ABC):
         return HookReturned(f"{self._loaded.name}: {self.hook} returned {given}, expected {expected}")
 
 
-class _Judging(Operation):
-    """Judge something."""
+class _GivesResult(Operation):
+    """Make a result."""
 
     def end(self, value: Any) -> Answer:
         if not isinstance(value, Result):
@@ -134,7 +134,7 @@ class _Judging(Operation):
             ) from error
 
 
-class EvaluateResponse(_Judging):
+class EvaluateResponse(_GivesResult):
     """Judge a response; the body of the call is its text."""
 
     hook = "evaluate_response"
@@ -143,7 +143,7 @@ class EvaluateResponse(_Judging):
         return self.ask(self.task(), Response(self._call.body.decode()))
 
 
-class ResumeResponse(_Judging):
+class ResumeResponse(_GivesResult):
     """Go on judging a response."""
 
     hook = "evaluate_response"
@@ -203,7 +203,7 @@ class PlaceSubmission(_Preparing):
         return self.ask(self.task(), self._place.submission, self._sandbox)
 
 
-class EvaluateInstance(_Judging, _InSandbox):
+class EvaluateInstance(_GivesResult, _InSandbox):
     """Judge what was done in a sandbox."""
 
     hook = "evaluate_instance"
@@ -212,6 +212,15 @@ class EvaluateInstance(_Judging, _InSandbox):
         if takes_resume_state(type(self._loaded.benchmark), self.hook):
             return self.resume(self.task(), self._sandbox, state=self._place.resume_state)
         return self.ask(self.task(), self._sandbox)
+
+
+class ProjectTrialResult(_GivesResult):
+    """Make of a result what a tenant on trial is shown; the body is the result's public part."""
+
+    hook = "project_trial_result"
+
+    def begin(self) -> Any:
+        return self.ask(whole(msgspec.json.decode(self._call.body, type=GivenResult)))
 
 
 class Prompt(Operation):
@@ -304,8 +313,39 @@ class CheckAuth(Operation):
         return Answer(self.number, msgspec.json.encode(value))
 
 
+class ResolveTenant(Operation):
+    """Say to which tenant a request belongs; the body is its headers in msgpack."""
+
+    hook = "resolve_tenant"
+
+    def begin(self) -> Any:
+        return self.ask(msgspec.msgpack.decode(self._call.body, type=dict[str, str]))
+
+    def end(self, value: Any) -> Answer:
+        if value is not None and not isinstance(value, str):
+            raise self.wrong(value, "a str or None")
+        return Answer(self.number, b"null" if value is None else _encoded(value))
+
+
+class CheckDatasetAccess(Operation):
+    """Decide whether a tenant, who is the body, may use a dataset, whether there is one or not."""
+
+    hook = "check_dataset_access"
+
+    def begin(self) -> Any:
+        return self.ask(self._call.body.decode(), self._call.dataset)
+
+    def end(self, value: Any) -> Answer:
+        if not isinstance(value, bool):
+            raise self.wrong(value, "a bool")
+        return Answer(self.number, msgspec.json.encode(value))
+
+
 class _Scoring(Operation):
-    """Score results; the body is that of the HTTP request, since decoding a large one would hold up the host."""
+    """Score results; the body is that of the HTTP request, since decoding a large one would hold up the host.
+
+    The dataset is the one that the call names, if the host has looked, and else the one that the body does.
+    """
 
     hook = "calculate_final_score"
     _given: Given
@@ -324,7 +364,7 @@ class _Scoring(Operation):
             ) from error
 
     def _score(self, given: Given) -> Any:
-        dataset = self.dataset(given.dataset)
+        dataset = self.dataset(self._call.dataset or given.dataset)
         if not given.results.keys() <= dataset.tasks.keys():
             unknown = next(task_id for task_id in given.results if task_id not in dataset.tasks)
             raise UnknownTask(f"Task ID not found: {unknown[:200]}")
@@ -370,6 +410,9 @@ OPERATIONS: dict[str, type[Operation]] = {
     "retrieve_task": RetrieveTask,
     "evaluation_environment": EvaluationEnvironment,
     "check_auth": CheckAuth,
+    "resolve_tenant": ResolveTenant,
+    "check_dataset_access": CheckDatasetAccess,
+    "project_trial_result": ProjectTrialResult,
     "final_score": FinalScoreOf,
     "score": ScoreOf,
 }

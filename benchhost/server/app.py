@@ -62,6 +62,7 @@ def _litestar(host: Host) -> Litestar:
     async def open_host(_: Litestar) -> AsyncIterator[None]:
         await host.open(wait=False)
         try:
+            await host.let_callers_in()
             if host.runs is not None:
                 await host.plugins_found()
                 await host.runs.open(resume=host.settings.resume_runs)

@@ -1,79 +1,207 @@
 """Who may call: decided before anything else, so that an unknown path tells a stranger nothing.
 
-A host with an API key asks for it as a bearer token, of every path but health and version. A
-benchmark that overrides ``check_auth`` decides for its own paths instead. A host with neither is open.
+The host's rules are those of :mod:`benchhost.access`. A benchmark that overrides ``check_auth`` or
+``resolve_tenant`` decides for its own paths instead. Which datasets a caller may use is decided where a
+request names one, once its shape is known to be right: :meth:`Admitted.catalogue`.
+
+An HTTP request that is refused is answered with the error. A WebSocket is accepted first and then
+closed: see :func:`close_code`.
 """
 
 from __future__ import annotations
 
-import secrets
+import re
+from collections.abc import Sequence
 
 import msgspec
-from litestar.types import HTTPScope
+from litestar.types import HTTPScope, Scope
 
-from benchhost.errors import BenchhostError, NoVersions, Unauthorized
+from benchhost.access import EVERY, Caller, is_tenant
+from benchhost.access.headers import credentials_of
+from benchhost.errors import (
+    BenchhostError,
+    DatasetNotAllowed,
+    NoVersions,
+    RequestError,
+    TenantRequired,
+    TrialRefused,
+    Unauthorized,
+    UnknownDataset,
+)
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.host import Host
+from benchhost.tasks import Catalogue
+
+POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
+"""Codes with which a WebSocket is closed (RFC 6455)."""
+
+_OPEN_TO_TRIAL = re.compile(r"/v1/evaluate|/v1/score|/v1/datasets/[^/]+/tasks|/resolve-dataset")
+
+_headers_encoder = msgspec.msgpack.Encoder().encode
 
 
 class Admitted(msgspec.Struct, frozen=True):
     """A request that was let in.
 
-    There is one ``tenant`` so far, whose name is empty. ``benchmark`` is the one that the path is about,
-    if that can be served: the one whose rule was asked is the one that answers, also when plugins are
-    reloaded meanwhile. ``known`` says whether the caller has shown a credential, where one is asked for.
-    ``name`` is what the path calls the benchmark, if it is about one, and ``path`` the rest of it.
+    ``benchmark`` is the one that the path is about, if that can be served: the one whose rule was asked
+    is the one that answers, also when plugins are reloaded meanwhile. ``known`` says whether the caller
+    has shown a credential, where one is asked for. ``name`` is what the path calls the benchmark, if it is
+    about one, and ``path`` the rest of it. ``wants_tenant`` says that it is for callers of a tenant alone.
     """
 
-    tenant: str
+    caller: Caller
     benchmark: HostedBenchmark | None
     known: bool
     name: str | None
     path: str
+    wants_tenant: bool = False
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of the caller, which is empty for one of none."""
+        return self.caller.tenant
+
+    def may_use_at_once(self, benchmark: HostedBenchmark, dataset: str | None) -> bool:
+        """Whether a dataset may be used, as far as can be said without asking the benchmark itself."""
+        return (
+            not self._lacks_tenant
+            and self.caller.may_use(benchmark.name, dataset or "default")
+            and not benchmark.offers("check_dataset_access")
+        )
+
+    def may_use_anything(self, benchmark: HostedBenchmark) -> bool:
+        """Whether there is no dataset of the benchmark that the caller may not use."""
+        return self.caller.granted is EVERY and not self._lacks_tenant and not benchmark.offers("check_dataset_access")
+
+    def must_have_tenant(self) -> None:
+        """Make sure that the caller is of a tenant, where the path is for tenants.
+
+        Raises :class:`~benchhost.errors.TenantRequired`.
+        """
+        if self._lacks_tenant:
+            raise TenantRequired(
+                "The /v1/ surface requires Descope authentication, or another credential of a tenant; "
+                "the one that was shown is of none."
+            )
+
+    async def must_use(self, benchmark: HostedBenchmark, dataset: str | None) -> None:
+        """Make sure that the caller may use a dataset; none, or an empty name, means the default one.
+
+        Raises :class:`~benchhost.errors.TenantRequired` and :class:`~benchhost.errors.DatasetNotAllowed`,
+        and :class:`~benchhost.errors.GradingFailed` when the benchmark's own rule fails.
+        """
+        self.must_have_tenant()
+        name = dataset or "default"
+        allowed = self.caller.may_use(benchmark.name, name)
+        if benchmark.offers("check_dataset_access"):
+            scoped = self.caller.scope is EVERY or self.caller.scope.has(benchmark.name, name)
+            answer = await benchmark.call("check_dataset_access", dataset=name, body=self.tenant.encode())
+            allowed = scoped and answer.data == b"true"
+        if not allowed:
+            raise DatasetNotAllowed("Dataset not allowed")
+
+    async def catalogue(self, benchmark: HostedBenchmark, dataset: str | None) -> Catalogue:
+        """Find the catalogue of a dataset that the caller may use.
+
+        Raises what :meth:`must_use` raises, and :class:`~benchhost.errors.UnknownDataset`.
+        """
+        if not self.may_use_at_once(benchmark, dataset):
+            await self.must_use(benchmark, dataset)
+        try:
+            return benchmark.catalogue(dataset)
+        except UnknownDataset:
+            if self.caller.granted is EVERY and not benchmark.offers("check_dataset_access"):
+                raise
+            available = ", ".join(self.shown(benchmark)) or "none"
+            raise UnknownDataset(f"Dataset '{str(dataset)[:200]}' not found. Available datasets: {available}") from None
+
+    def shown(self, benchmark: HostedBenchmark) -> Sequence[str]:
+        """Name the datasets of a benchmark that the host's rules let the caller use, and may thus be told of."""
+        return [name for name in benchmark.datasets if self.caller.may_use(benchmark.name, name)]
+
+    @property
+    def _lacks_tenant(self) -> bool:
+        return self.wants_tenant and not self.caller.tenant
 
 
-async def admit(scope: HTTPScope, host: Host) -> Admitted:
-    """Decide whether a request is let in.
+async def admit(scope: Scope, host: Host) -> Admitted:
+    """Decide whether a request, or a WebSocket, is let in.
 
-    Raises :class:`~benchhost.errors.Unauthorized`, and whatever a ``check_auth`` raises.
+    Raises :class:`~benchhost.errors.Unauthorized` and :class:`~benchhost.errors.TrialRefused`, what
+    :meth:`benchhost.access.Gatekeeper.identify` raises, and whatever a benchmark's own rule raises.
     """
     name, rest = _benchmark_of(scope["path"])
     benchmark = None if name is None else await _served(host, name)
     if rest == "/health":
-        return Admitted("", benchmark, False, name, rest)
+        return Admitted(Caller(), benchmark, False, name, rest)
     public = is_public(name, rest)
     try:
-        known = await _is_known(scope, host, benchmark)
-    except Exception:  # a check_auth may fail in any way; what is public is then told as to a stranger
+        caller = await _caller(scope, host, benchmark)
+    except Exception:  # a benchmark's rule may fail in any way; what is public is then told as to a stranger
         if not public:
             raise
-        known = False
-    if not known and not public:
-        raise Unauthorized("Unauthorized")
-    return Admitted("", benchmark, known, name, rest)
+        return Admitted(Caller(), benchmark, False, name, rest)
+    if caller.trial and not public and not (name is not None and _OPEN_TO_TRIAL.fullmatch(rest)):
+        raise TrialRefused("Trial tenants may only access approved /v1 endpoints (/v1/*)")
+    wants_tenant = name is not None and rest.startswith("/v1/") and host.gatekeeper.policy.tells_tenants
+    return Admitted(caller, benchmark, True, name, rest, wants_tenant)
 
 
 async def served(host: Host, admitted: Admitted) -> HostedBenchmark:
     """Find the benchmark that an admitted request is about.
 
-    Raises :class:`~benchhost.errors.UnknownBenchmark` or :class:`~benchhost.errors.Unavailable`.
+    Raises :class:`~benchhost.errors.UnknownBenchmark` or :class:`~benchhost.errors.Unavailable`, and
+    :class:`~benchhost.errors.Unauthorized` when it was loaded only now and has a rule that was not asked.
     """
     if admitted.benchmark is not None:
         return admitted.benchmark
     benchmark = host.roster.get(admitted.name or "")
     await benchmark.ready()
+    if benchmark.offers("check_auth") or benchmark.offers("resolve_tenant"):
+        raise Unauthorized("Unauthorized")
     return benchmark
 
 
-async def _is_known(scope: HTTPScope, host: Host, benchmark: HostedBenchmark | None) -> bool:
-    if benchmark is not None and benchmark.offers("check_auth"):
-        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
-        return (await benchmark.call("check_auth", body=msgspec.msgpack.encode(headers))).data == b"true"
-    if host.settings.api_key is None:
-        return True
-    given = next((value for key, value in scope["headers"] if key == b"authorization"), b"")
-    scheme, _, token = given.partition(b" ")
-    return secrets.compare_digest(token, host.settings.api_key.encode()) and scheme.lower() == b"bearer"
+def close_code(error: Exception) -> tuple[int, str]:
+    """Say with which code and reason a WebSocket is closed that may not be used, in at most 123 bytes.
+
+    It has to be accepted first: a refused handshake tells a client nothing.
+    """
+    if isinstance(error, RequestError):
+        return POLICY_VIOLATION, str(error).encode()[:123].decode(errors="ignore")
+    title = error.title if isinstance(error, BenchhostError) else BenchhostError.title
+    return INTERNAL_ERROR, title
+
+
+async def _caller(scope: Scope, host: Host, benchmark: HostedBenchmark | None) -> Caller:
+    """Say who calls, by the rule of the benchmark if it has one, and else by that of the host."""
+    own_check = benchmark is not None and benchmark.offers("check_auth")
+    own_tenant = benchmark is not None and benchmark.offers("resolve_tenant")
+    if benchmark is None or not (own_check or own_tenant):
+        return await host.gatekeeper.identify(scope["headers"])
+    if credentials_of(scope["headers"]) is None:  # a header that comes twice
+        raise Unauthorized("Unauthorized")
+    headers = _headers_encoder(_joined(scope))
+    if own_check and (await benchmark.call("check_auth", body=headers)).data != b"true":
+        raise Unauthorized("Unauthorized")
+    if not own_tenant:
+        return Caller()
+    tenant = msgspec.json.decode((await benchmark.call("resolve_tenant", body=headers)).data)
+    caller = host.gatekeeper.tenant(tenant) if tenant is not None else None
+    if caller is None and is_tenant(tenant) and benchmark.offers("check_dataset_access"):
+        caller = Caller(tenant)  # whom the operator need not know
+    if caller is None:
+        raise Unauthorized("Unauthorized")
+    return caller
+
+
+def _joined(scope: Scope) -> dict[str, str]:
+    """Make a dictionary of the headers; of one that comes twice, both values, as RFC 9110 joins them."""
+    headers: dict[str, str] = {}
+    for key, value in scope["headers"]:
+        name, text = key.decode("latin-1").lower(), value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
 
 
 def is_public(benchmark: str | None, path: str) -> bool:

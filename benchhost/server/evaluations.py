@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 from litestar import get
@@ -15,6 +15,7 @@ from benchhost.errors import (
     GradingFailed,
     NotOffered,
     PayloadRefused,
+    RequestError,
     StoreFailed,
     UnknownDataset,
     UnknownEvaluation,
@@ -22,14 +23,17 @@ from benchhost.errors import (
 )
 from benchhost.evaluation.evaluator import Context, Submission
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server.auth import Admitted
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import NotFound, NotScored, answer_to
 from benchhost.server.raw import JSON_LINES, Call, Reply, raw_post
+from benchhost.server.trial import ERROR, result_of_trial, score_of_trial
 from benchhost.tasks import Catalogue
 from benchhost.wire import native, vals
 from benchhost.wire.bodies import decode
 from benchhost.wire.native import BatchAnswer, BatchEvaluation, BatchRequest
+from benchhost.wire.results import Given, of_final_score, of_score
 from benchhost.wire.vals import (
     EvaluateAnswer,
     EvaluateRequest,
@@ -41,6 +45,13 @@ from benchhost.wire.vals import (
     ScoreRequest,
 )
 
+
+class _NamesDataset(msgspec.Struct):
+    """As much of a body as says which dataset it is about."""
+
+    dataset: str | None = None
+
+
 EVALUATION_HEADER = "x-evaluation-id"
 """The header that tells the id of the evaluation where the body has no place for it."""
 
@@ -50,6 +61,7 @@ _NOT_NOW = (Busy, StoreFailed)
 _evaluate_response = msgspec.json.Decoder(EvaluateResponseRequest)
 _evaluate = msgspec.json.Decoder(EvaluateRequest)
 _batch = msgspec.json.Decoder(BatchRequest)
+_names_dataset = msgspec.json.Decoder(_NamesDataset)
 _encode = msgspec.json.Encoder().encode
 
 STATUS: dict[str, vals.Status] = {"scored": "evaluated", "error": "error", "interrupted": "error"}
@@ -90,7 +102,7 @@ class _BatchVerdict(msgspec.Struct):
 async def evaluate_response(call: Call) -> Reply:
     """Judge a response outside of any run; the answer is the bare result."""
     request = decode(_evaluate_response, call.body)
-    catalogue = _ready_for(call, request.dataset)
+    catalogue = await _ready_for(call, request.dataset)
     _known(catalogue, request.task_id)
     evaluation = await call.host.evaluator.evaluate(
         call.benchmark, Context(call.tenant, catalogue.name), Submission(request.task_id, request.response)
@@ -111,7 +123,7 @@ async def evaluate_response(call: Call) -> Reply:
 async def evaluate(call: Call) -> Reply:
     """Judge a response as part of a run. A failure to judge it is an answer too: `status` is `error` then."""
     request = decode(_evaluate, call.body)
-    catalogue = _ready_for(call, request.dataset)
+    catalogue = await _ready_for(call, request.dataset)
     if request.task_id not in catalogue.positions:
         raise NotFound(f"Task not found: {request.task_id[:200]}")
     if request.payload.type != "text":
@@ -129,6 +141,8 @@ async def evaluate(call: Call) -> Reply:
         msgspec.Raw(evaluation.result) if evaluation.result is not None else None,
         evaluation.errors,
     )
+    if call.admitted.caller.trial:
+        await _as_of_trial(verdict, call.benchmark)
     return Reply(_encode(verdict), headers={EVALUATION_HEADER: evaluation.id})
 
 
@@ -147,7 +161,7 @@ async def evaluate_batch(call: Call) -> Reply:
     line for each as they finish.
     """
     request = decode(_batch, call.body)
-    catalogue = _ready_for(call, request.dataset)
+    catalogue = await _ready_for(call, request.dataset)
     for index, item in enumerate(request.submissions):
         if item.task_id not in catalogue.positions:
             raise NotFound(f"Task not found: {item.task_id[:200]} (submission {index})")
@@ -172,7 +186,7 @@ async def evaluate_batch(call: Call) -> Reply:
 )
 async def final_score(call: Call) -> Reply:
     """Score results: the mean with its interval and coverage, or what the benchmark makes of them."""
-    return Reply((await call.benchmark.call("final_score", body=call.body)).data)
+    return Reply(await _scored(call, "final_score", of_final_score))
 
 
 @raw_post(
@@ -184,7 +198,8 @@ async def final_score(call: Call) -> Reply:
 )
 async def score(call: Call) -> Reply:
     """Score the verdicts of a run. Verdicts that are not `evaluated` have no result and count as missing."""
-    return Reply((await call.benchmark.call("score", body=call.body)).data)
+    answer = await _scored(call, "score", of_score)
+    return Reply(score_of_trial(answer) if call.admitted.caller.trial else answer)
 
 
 @get(
@@ -193,11 +208,13 @@ async def score(call: Call) -> Reply:
 async def evaluation(
     host: NamedDependency[Host],
     benchmark: NamedDependency[HostedBenchmark],
-    tenant: NamedDependency[str],
+    admitted: NamedDependency[Admitted],
     evaluation_id: FromPath[str],
 ) -> native.Evaluation:
     """Look up an evaluation, finished or running, by its id."""
-    found = await host.evaluator.find(evaluation_id, tenant=tenant, benchmark=benchmark.name)
+    admitted.must_have_tenant()
+    found = await host.evaluator.find(evaluation_id, tenant=admitted.tenant, benchmark=benchmark.name)
+    await admitted.must_use(benchmark, found.dataset)
     return native.Evaluation(
         evaluation_id=found.id,
         benchmark=found.benchmark,
@@ -214,9 +231,34 @@ async def evaluation(
     )
 
 
-def _ready_for(call: Call, dataset: str | None) -> Catalogue:
+async def _ready_for(call: Call, dataset: str | None) -> Catalogue:
+    catalogue = await call.admitted.catalogue(call.benchmark, dataset)
     call.benchmark.must_offer("evaluate_response")
-    return call.benchmark.catalogue(dataset)
+    return catalogue
+
+
+async def _as_of_trial(verdict: _Verdict, benchmark: HostedBenchmark) -> None:
+    verdict.evaluator_version = None
+    verdict.errors = [ERROR for _ in verdict.errors]
+    if verdict.result is not None:
+        verdict.result = msgspec.Raw(await result_of_trial(benchmark, bytes(verdict.result)))
+
+
+async def _scored(call: Call, operation: str, read: Callable[[bytes], Given]) -> bytes:
+    """Have results scored by the benchmark, which reads the body: only the dataset may have to be known here."""
+    dataset = ""
+    if not call.admitted.may_use_anything(call.benchmark):
+        try:
+            named = _names_dataset.decode(call.body).dataset
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            read(call.body)
+            raise
+        try:
+            dataset = (await call.admitted.catalogue(call.benchmark, named)).name
+        except RequestError:
+            read(call.body)  # what is malformed is said first
+            raise
+    return (await call.benchmark.call(operation, dataset=dataset, body=call.body)).data
 
 
 def _known(catalogue: Catalogue, task_id: str) -> None:

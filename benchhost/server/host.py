@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from benchhost.access import Gatekeeper
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.limits import Limits
 from benchhost.evaluation.owners import Owner
@@ -19,6 +20,7 @@ from benchhost.evaluation.roster import Hosting, Roster
 from benchhost.log import get_logger
 from benchhost.registry import Fault
 from benchhost.server.bodies import Bodies
+from benchhost.server.policy import policy_of
 from benchhost.settings import Settings
 from benchhost.store import DATABASE, Store, open_store
 
@@ -36,6 +38,7 @@ class Host:
     roster: Roster
     evaluator: Evaluator
     store: Store
+    gatekeeper: Gatekeeper
     runs: RunManager | None = None
     """What carries out the runs of callers, if the settings allow it."""
 
@@ -92,6 +95,12 @@ class Host:
                 opened.push_async_callback(self.runs.close)
             gc.freeze()  # what is there by now stays: the collector need not go through it again and again
             self._opened = opened.pop_all()
+
+    async def let_callers_in(self) -> None:
+        """Begin to recognise callers, until :meth:`close`. Only a server has any."""
+        self.gatekeeper = Gatekeeper(policy_of(self.settings), self.store)
+        self._opened.push_async_callback(self.gatekeeper.close)
+        await self.gatekeeper.open()
 
     async def plugins_found(self) -> None:
         """Wait until it is known which plugins are installed. Loading them goes on.

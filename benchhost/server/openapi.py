@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -18,9 +18,25 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import ParameterKwarg
 
 import benchhost
-from benchhost.errors import BenchhostError, Busy, Malformed, NoVersions, TooLarge, Unauthorized, Unavailable
+from benchhost.access import TENANT_MODES, Caller, Mode
+from benchhost.errors import (
+    BenchhostError,
+    Busy,
+    DatasetNotAllowed,
+    GradingFailed,
+    IdentityUnavailable,
+    Malformed,
+    NoVersions,
+    StoreFailed,
+    TenantRequired,
+    TooLarge,
+    TrialRefused,
+    Unauthorized,
+    Unavailable,
+)
+from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server import problems
-from benchhost.server.auth import is_public
+from benchhost.server.auth import Admitted, is_public
 from benchhost.server.documented import Documented, documented, documented_of
 from benchhost.server.host import Host
 from benchhost.server.raw import EVENTS, JSON, JSON_LINES
@@ -29,8 +45,20 @@ from benchhost.wire.native import Problem
 
 JsonObject = dict[str, Any]
 
-BEARER = "bearer"
-"""The name of the security scheme of a host with an API key."""
+SCHEMES: dict[str, JsonObject] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "descope": {"type": "apiKey", "in": "header", "name": "X-Descope-Api-Key"},
+}
+"""The ways in which a credential is shown."""
+
+SHOWN: dict[Mode, Sequence[str]] = {
+    "open": (),
+    "bearer": ("bearer",),
+    "keys": ("bearer", "descope"),
+    "descope": ("descope",),
+    "oidc": ("bearer",),
+}
+"""By which of them a host lets callers in, by its modes."""
 
 RETRY_AFTER = {"retry-after": {"description": "Seconds after which to come back.", "schema": {"type": "integer"}}}
 
@@ -45,42 +73,50 @@ _PROVIDED = {"host", "benchmark", "tenant", "admitted"}
 
 
 @get("/openapi.json", tags=["host"], opt=documented(answer=JsonObject))
-async def openapi(host: NamedDependency[Host]) -> Response[bytes]:
+async def openapi(host: NamedDependency[Host], admitted: NamedDependency[Admitted]) -> Response[bytes]:
     """Describe every route, of the host and of each benchmark, in OpenAPI 3.1."""
     await host.roster.loaded()  # until then it is not known which are faulty
-    return Response(msgspec.json.encode(document_of(host)), media_type=JSON)
+    return Response(msgspec.json.encode(document_of(host, admitted.caller)), media_type=JSON)
 
 
-def document_of(host: Host) -> JsonObject:
-    """Make the document of a host whose plugins are loaded.
+def document_of(host: Host, caller: Caller) -> JsonObject:
+    """Make the document of a host whose plugins are loaded, as far as it concerns a caller.
 
     Faulty benchmarks have no routes that could be used, so they are left out.
     """
-    return Document(asks_for_key=host.settings.api_key is not None).of(
-        {benchmark.name: benchmark.offers("check_auth") for benchmark in host.roster if benchmark.fault is None}
-    )
+    policy = host.gatekeeper.policy
+    shown = [each.name for each in host.roster if each.fault is None and caller.knows_of(each.name)]
+    document = Document(policy.modes)
+    return document.of({name: own_rules(host.roster.get(name)) for name in shown})
+
+
+def own_rules(benchmark: HostedBenchmark) -> frozenset[str]:
+    """Name the rules of access that a benchmark has of its own."""
+    rules = ("check_auth", "resolve_tenant", "check_dataset_access")
+    return frozenset(rule for rule in rules if benchmark.offers(rule))
 
 
 class Document:
     """A document in the making."""
 
-    def __init__(self, *, asks_for_key: bool) -> None:
-        self._asks_for_key = asks_for_key
+    def __init__(self, modes: Sequence[Mode] = ("open",)) -> None:
+        self._schemes = list(dict.fromkeys(scheme for mode in modes for scheme in SHOWN[mode]))
+        self._tells_tenants = not TENANT_MODES.isdisjoint(modes)
         self._types: dict[Any, None] = {Problem: None}
         self._responses: dict[str, JsonObject] = {}
 
-    def of(self, benchmarks: dict[str, bool]) -> JsonObject:
-        """Make the document for these benchmarks; the value says whether it decides itself who may call."""
+    def of(self, benchmarks: Mapping[str, frozenset[str]]) -> JsonObject:
+        """Make the document for these benchmarks, each with its own rules of access (:func:`own_rules`)."""
         paths: dict[str, JsonObject] = {}
         for handler in [*HOST_ROUTES, openapi]:
-            self._add(paths, handler, "", None, decides_itself=False)
-        for name, decides_itself in benchmarks.items():
+            self._add(paths, handler, "", None, frozenset())
+        for name, rules in benchmarks.items():
             for handler in BENCHMARK_ROUTES:
-                self._add(paths, handler, f"/b/{name}", name, decides_itself=decides_itself)
+                self._add(paths, handler, f"/b/{name}", name, rules)
         _, schemas = msgspec.json.schema_components(self._types, ref_template=_REF)
         components: JsonObject = {"schemas": _plain(schemas), "responses": self._responses}
-        if self._asks_for_key:
-            components["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer"}}
+        if self._schemes:
+            components["securitySchemes"] = {scheme: SCHEMES[scheme] for scheme in self._schemes}
         return {
             "openapi": "3.1.0",
             "info": {"title": "benchhost", "version": benchhost.__version__, "description": ABOUT},
@@ -94,8 +130,7 @@ class Document:
         handler: HTTPRouteHandler,
         prefix: str,
         benchmark: str | None,
-        *,
-        decides_itself: bool,
+        rules: frozenset[str],
     ) -> None:
         [path], [method] = handler.paths, handler.http_methods
         told = documented_of(handler.opt)
@@ -109,8 +144,13 @@ class Document:
                 errors.append(NoVersions)
         if told.body is not None:
             errors += [Malformed, TooLarge, Busy]
-        if not needs_nothing and (self._asks_for_key or decides_itself):
+        decides_itself = not rules.isdisjoint(("check_auth", "resolve_tenant"))
+        if not needs_nothing and (self._schemes or decides_itself):
             errors.append(Unauthorized)
+        if not needs_nothing and (self._tells_tenants or "resolve_tenant" in rules):
+            errors += [TrialRefused, IdentityUnavailable, StoreFailed, Busy]
+        if benchmark is not None and not needs_nothing and (self._tells_tenants or rules):
+            errors += [DatasetNotAllowed, TenantRequired, GradingFailed]
         operation: JsonObject = {
             "operationId": f"{benchmark}.{name}" if benchmark else name,
             "tags": [*(handler.tags or ()), *([benchmark] if benchmark else ())],
@@ -121,8 +161,8 @@ class Document:
         }
         if told.body is not None:
             operation["requestBody"] = {"required": True, "content": {JSON: {"schema": self._schema(told.body)}}}
-        if self._asks_for_key and not needs_nothing and not decides_itself:
-            operation["security"] = [{BEARER: []}]
+        if self._schemes and not needs_nothing and not decides_itself:
+            operation["security"] = [{scheme: []} for scheme in self._schemes]
         paths.setdefault(prefix + _PATH_TYPE.sub(r"{\1}", path), {})[method.lower()] = operation
 
     def _answer(self, handler: HTTPRouteHandler, told: Documented) -> JsonObject:

@@ -9,6 +9,7 @@ import benchhost
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.roster import Roster
 from benchhost.registry import REASONS, Fault
+from benchhost.server.auth import Admitted
 from benchhost.server.host import Host
 from benchhost.wire.native import Index, Plugin, Plugins
 from benchhost.wire.vals import Health
@@ -21,15 +22,21 @@ async def health() -> Health:
 
 
 @get("/", tags=["host"])
-async def index(host: NamedDependency[Host]) -> Index:
+async def index(host: NamedDependency[Host], admitted: NamedDependency[Admitted]) -> Index:
     """Say what is served here, and where to read on."""
-    return Index(benchhost.__version__, sorted(benchmark.name for benchmark in host.roster if benchmark.fault is None))
+    served = [each.name for each in host.roster if each.fault is None and admitted.caller.knows_of(each.name)]
+    return Index(benchhost.__version__, sorted(served))
 
 
 @get("/v1/plugins", tags=["host"])
-async def plugins(host: NamedDependency[Host]) -> Plugins:
+async def plugins(host: NamedDependency[Host], admitted: NamedDependency[Admitted]) -> Plugins:
     """List the installed plugins, and why those that cannot be served cannot."""
-    return Plugins(state_of(host.roster))
+    told = [plugin for plugin in state_of(host.roster) if admitted.caller.knows_of(plugin.name)]
+    for plugin in told:
+        plugin.datasets = plugin.datasets and {
+            name: tasks for name, tasks in plugin.datasets.items() if admitted.caller.may_use(plugin.name, name)
+        }
+    return Plugins(told)
 
 
 def state_of(roster: Roster) -> list[Plugin]:

@@ -34,15 +34,20 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.PayloadRefused: 400,
     errors.NoVersions: 400,
     errors.Unauthorized: 401,
+    errors.TenantRequired: 403,
+    errors.TrialRefused: 403,
+    errors.DatasetNotAllowed: 403,
     errors.UnknownBenchmark: 404,
     errors.UnknownEvaluation: 404,
     errors.UnknownRun: 404,
     errors.TooLarge: 413,
     errors.BatchTooLarge: 413,
     errors.Malformed: 422,
+    errors.ImageUnavailable: 422,
     errors.Busy: 429,
     errors.NotOffered: 501,
     errors.Unavailable: 503,
+    errors.IdentityUnavailable: 503,
     errors.StoreFailed: 503,
 }
 """The status of each error; every other one is 500."""
@@ -113,7 +118,7 @@ def answer_to(error: Exception) -> Answer:
         slug, title = error.slug, error.title
         if isinstance(error, Malformed):
             detail = [FieldProblem(slug, list(error.location), str(error))]
-        elif isinstance(error, RequestError | Busy | Unavailable):
+        elif isinstance(error, RequestError | Busy | Unavailable | errors.ImageUnavailable):
             detail = str(error)
         elif isinstance(error, NotScored):
             detail = error.said or BenchhostError.title

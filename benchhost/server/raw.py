@@ -44,9 +44,14 @@ class Call(msgspec.Struct):
 
     host: Host
     benchmark: HostedBenchmark
-    tenant: str
+    admitted: Admitted
     accept: str
     body: bytes
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of the caller."""
+        return self.admitted.tenant
 
 
 class Reply(msgspec.Struct):
@@ -74,7 +79,7 @@ class RawRoute(msgspec.Struct, frozen=True):
             accept, length = _checked_headers(scope, host)
             held = host.bodies.hold(length)
             body = await _body(receive, host.largest_body)
-            reply = await self.route(Call(host, benchmark, admitted.tenant, accept, body))
+            reply = await self.route(Call(host, benchmark, admitted, accept, body))
         except Exception as error:
             if body is None and isinstance(error, TooLarge | Busy):
                 await _discard_rest(receive)
@@ -105,8 +110,8 @@ def raw_routes(handlers: Iterable[Any]) -> dict[str, RawRoute]:
     return {path: each.opt["raw"] for each in handlers if "raw" in each.opt for path in each.paths}
 
 
-def from_memory(key_of: Callable[[HTTPScope], str | None]) -> Callable[..., ASGIApp]:
-    """Make the middleware of a route that answers what the benchmark remembers under a key, if it does.
+def from_memory(what: str, dataset_of: Callable[[HTTPScope], str | None]) -> Callable[..., ASGIApp]:
+    """Make the middleware of a route that answers what the benchmark remembers of a dataset, if it does.
 
     Finding the arguments of a handler costs twice what sending the ids of ten thousand tasks does.
     """
@@ -115,10 +120,11 @@ def from_memory(key_of: Callable[[HTTPScope], str | None]) -> Callable[..., ASGI
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             scope = cast("HTTPScope", scope)  # a GET handler gets no other
             admitted: Admitted = scope["state"]["admitted"]
-            key = key_of(scope) if scope["method"] == "GET" else None
-            if key is not None and admitted.benchmark is not None:
-                body = admitted.benchmark.memo.get(key)
-                if body is not None:
+            dataset = dataset_of(scope) if scope["method"] == "GET" else None
+            benchmark = admitted.benchmark
+            if dataset is not None and benchmark is not None and not admitted.caller.trial:
+                body = benchmark.memo.get(f"{what} {dataset}")
+                if body is not None and admitted.may_use_at_once(benchmark, dataset):
                     await _send(send, 200, Reply(body))
                     return
             await app(scope, receive, send)

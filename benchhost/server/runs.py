@@ -13,6 +13,7 @@ from litestar.response import Stream
 
 from benchhost.errors import (
     Busy,
+    DatasetNotAllowed,
     InvalidSlice,
     Malformed,
     NotOffered,
@@ -22,6 +23,7 @@ from benchhost.errors import (
     UnknownTask,
 )
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.server.auth import Admitted
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import Conflict, RunsNotAllowed
@@ -65,6 +67,7 @@ async def start_run(call: Call) -> Reply:
     """Have a model attempt tasks of the benchmark. The answer is the run, which goes on in the host."""
     manager = _manager_of(call.host)
     request = decode(_request, call.body)
+    await call.admitted.must_use(call.benchmark, request.dataset)
     return Reply(_encode(await manager.start(call.benchmark.name, request, call.tenant)))
 
 
@@ -72,27 +75,32 @@ async def start_run(call: Call) -> Reply:
 async def runs(
     host: NamedDependency[Host],
     benchmark: NamedDependency[HostedBenchmark],
-    tenant: NamedDependency[str],
+    admitted: NamedDependency[Admitted],
     limit: Annotated[int, QueryParameter(description="The most runs to list.", ge=1, le=MOST)] = 50,
     before: Annotated[str | None, QueryParameter(description="List what was started before this run.")] = None,
 ) -> wire.Runs:
     """List the runs of the benchmark, the newest first."""
     manager = _manager_of(host)
     if before is not None:
-        await manager.find(before, benchmark=benchmark.name, tenant=tenant)
-    return await manager.page(benchmark=benchmark.name, tenant=tenant, limit=limit, before=before)
+        await _find(manager, admitted, benchmark, before)
+    admitted.must_have_tenant()
+    page = await manager.page(benchmark=benchmark.name, tenant=admitted.tenant, limit=limit, before=before)
+    if not admitted.may_use_anything(benchmark):
+        allowed = {name: await _may_use(admitted, benchmark, name) for name in {run.dataset for run in page.runs}}
+        page.runs = [run for run in page.runs if allowed[run.dataset]]
+    return page
 
 
 @get("/v1/runs/{run_id:str}", tags=["runs"], opt=documented(raises=[RunsNotAllowed, UnknownRun, StoreFailed]))
 async def run(
     host: NamedDependency[Host],
     benchmark: NamedDependency[HostedBenchmark],
-    tenant: NamedDependency[str],
+    admitted: NamedDependency[Admitted],
     run_id: FromPath[str],
 ) -> wire.Run:
     """Show a run: how far it has come, or what it came to."""
     manager = _manager_of(host)
-    return manager.show(await manager.find(run_id, benchmark=benchmark.name, tenant=tenant))
+    return manager.show(await _find(manager, admitted, benchmark, run_id))
 
 
 @get(
@@ -105,12 +113,12 @@ async def run(
 async def run_events(
     host: NamedDependency[Host],
     benchmark: NamedDependency[HostedBenchmark],
-    tenant: NamedDependency[str],
+    admitted: NamedDependency[Admitted],
     run_id: FromPath[str],
 ) -> Stream:
     """Follow a run. Every event says all there is to say, so nobody needs those that they have missed."""
     manager = _manager_of(host)
-    record = await manager.find(run_id, benchmark=benchmark.name, tenant=tenant)
+    record = await _find(manager, admitted, benchmark, run_id)
     return Stream(_events(manager, record), media_type=EVENTS, headers={"cache-control": "no-store"})
 
 
@@ -123,12 +131,28 @@ async def run_events(
 async def cancel_run(
     host: NamedDependency[Host],
     benchmark: NamedDependency[HostedBenchmark],
-    tenant: NamedDependency[str],
+    admitted: NamedDependency[Admitted],
     run_id: FromPath[str],
 ) -> wire.Run:
     """Have a run begin nothing more; asked for again, have it drop what is under way. A run that has ended stays."""
     manager = _manager_of(host)
-    return await manager.cancel(await manager.find(run_id, benchmark=benchmark.name, tenant=tenant))
+    return await manager.cancel(await _find(manager, admitted, benchmark, run_id))
+
+
+async def _find(manager: RunManager, admitted: Admitted, benchmark: HostedBenchmark, run_id: str) -> RunRecord:
+    """Find a run of the caller's tenant, of a dataset that the caller may use."""
+    admitted.must_have_tenant()
+    record = await manager.find(run_id, benchmark=benchmark.name, tenant=admitted.tenant)
+    await admitted.must_use(benchmark, record.dataset)
+    return record
+
+
+async def _may_use(admitted: Admitted, benchmark: HostedBenchmark, dataset: str) -> bool:
+    try:
+        await admitted.must_use(benchmark, dataset)
+    except DatasetNotAllowed:
+        return False
+    return True
 
 
 def _manager_of(host: Host) -> RunManager:

@@ -25,6 +25,7 @@ from benchhost.evaluation.lifeline import end_with_parent
 from benchhost.evaluation.roster import Roster
 from benchhost.server.app import App
 from benchhost.server.host import PID_FILE, Host, hosting
+from benchhost.server.policy import describe, policy_of
 from benchhost.settings import Settings
 from benchhost.store import DATABASE, open_store
 
@@ -126,10 +127,12 @@ def serve(settings: Settings) -> None:
     """Serve until the process is told to stop.
 
     Raises :class:`~benchhost.errors.PluginFault` when a plugin is faulty and the settings are strict,
-    and :class:`~benchhost.errors.UsageError` when another server uses the same state folder.
+    :class:`~benchhost.errors.SettingsError` when it cannot be said who is to be let in, and
+    :class:`~benchhost.errors.UsageError` when another server uses the same state folder.
     """
     log.configure(settings.log_level, settings.log_format)
     log.register_secret(settings.api_key)
+    policy = policy_of(settings)
     try:
         settings.state.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -145,18 +148,8 @@ def serve(settings: Settings) -> None:
                 table=f"[benchmarks.{name}]",
                 installed=installed,
             )
-    if settings.api_key is None:
-        _log.warning(
-            "no API key is set: everybody who can reach this server may submit to every benchmark and read "
-            "every public part of its tasks; benchmarks with a check_auth of their own decide for themselves",
-            setting="api_key",
-        )
-        if settings.allow_runs:
-            _log.warning(
-                "and everybody may have these models attempt benchmarks, at your cost",
-                setting="run_models",
-                models=list(settings.run_models),
-            )
+    tell = _log.warning if policy.is_open else _log.info
+    tell("who is let in", modes=list(policy.modes), enforced=describe(policy, settings))
     server = Server(
         "benchhost",
         address=settings.host,

@@ -11,12 +11,21 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 import benchhost
-from benchhost.errors import GradingFailed, InvalidSlice, Malformed, NotOffered, UnknownDataset, UnknownTask
+from benchhost.errors import (
+    DatasetNotAllowed,
+    GradingFailed,
+    InvalidSlice,
+    Malformed,
+    NotOffered,
+    UnknownDataset,
+    UnknownTask,
+)
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted
 from benchhost.server.documented import documented
 from benchhost.server.problems import NotFound
 from benchhost.server.raw import JSON, from_memory
+from benchhost.server.trial import task_of_trial as of_trial
 from benchhost.tasks import Catalogue, select
 from benchhost.wire.vals import Health, RetrievedTask, TaskIds, TaskList, Version
 
@@ -41,7 +50,10 @@ async def version(
     """Say which host and plugin answer and, to those who may use them, which version of a dataset."""
     named = None
     if admitted.known and (dataset or "default" in benchmark.datasets):
-        named = benchmark.catalogue(dataset)
+        try:
+            named = await admitted.catalogue(benchmark, dataset)
+        except (DatasetNotAllowed, GradingFailed):  # the path is public: it is answered as to a stranger
+            named = None
     return Version(
         framework_version=benchhost.__version__,
         service_name=benchmark.entry.distribution,
@@ -55,10 +67,11 @@ async def version(
     "/verify-task-ids",
     tags=["tasks"],
     opt=documented(raises=[InvalidSlice, UnknownDataset, UnknownTask]),
-    middleware=[from_memory(lambda scope: None if scope["query_string"] else "ids default")],
+    middleware=[from_memory("ids", lambda scope: None if scope["query_string"] else "default")],
 )
 async def verify_task_ids(
     benchmark: NamedDependency[HostedBenchmark],
+    admitted: NamedDependency[Admitted],
     dataset: DatasetName = None,
     task_ids: Annotated[
         list[str] | None, QueryParameter(description="Ids that must all exist; wins over `slice`.")
@@ -68,7 +81,7 @@ async def verify_task_ids(
     ] = None,
 ) -> Response[TaskIds]:
     """List the ids of a dataset's tasks: all of them, those of a slice, or those asked for."""
-    catalogue = benchmark.catalogue(dataset)
+    catalogue = await admitted.catalogue(benchmark, dataset)
     if task_ids is None and not slice:
         return _once(benchmark, f"ids {catalogue.name}", lambda: _encode(TaskIds(catalogue.ids)))
     chosen = select(catalogue.ids, task_ids=task_ids, slice_text=slice, known=catalogue.positions)
@@ -82,6 +95,7 @@ async def verify_task_ids(
 )
 async def retrieve_task(
     benchmark: NamedDependency[HostedBenchmark],
+    admitted: NamedDependency[Admitted],
     task_id: FromQuery[str],
     dataset: DatasetName = None,
     skip_validation: Annotated[
@@ -91,7 +105,7 @@ async def retrieve_task(
     """Say in which sandbox a task is to be attempted."""
     if skip_validation.lower() not in TRUE | FALSE:
         raise Malformed("expected true or false", ("query", "skip_validation"))
-    catalogue = benchmark.catalogue(dataset)
+    catalogue = await admitted.catalogue(benchmark, dataset)
     [known] = select(catalogue.ids, task_ids=[task_id], known=catalogue.positions)
     benchmark.must_offer("retrieve_task")
     return _json((await benchmark.call("retrieve_task", dataset=catalogue.name, task=known)).data)
@@ -101,16 +115,20 @@ async def retrieve_task(
     "/v1/datasets/{dataset:str}/tasks",
     tags=["tasks"],
     opt=documented(raises=[NotFound, NotOffered]),
-    middleware=[from_memory(lambda scope: f"tasks {scope['path_params']['dataset']}")],
+    middleware=[from_memory("tasks", lambda scope: str(scope["path_params"]["dataset"]))],
 )
-async def tasks(benchmark: NamedDependency[HostedBenchmark], dataset: FromPath[str]) -> Response[TaskList]:
+async def tasks(
+    benchmark: NamedDependency[HostedBenchmark], admitted: NamedDependency[Admitted], dataset: FromPath[str]
+) -> Response[TaskList]:
     """List the public parts of every task of a dataset."""
     try:
-        catalogue = benchmark.catalogue(dataset)
+        catalogue = await admitted.catalogue(benchmark, dataset)
     except UnknownDataset:
         raise NotFound(f"Dataset not found: {dataset[:200]}") from None
     if not benchmark.listed:
         raise NotOffered(f"The benchmark {benchmark.name} does not list its tasks.")
+    if admitted.caller.trial:
+        return _once(benchmark, f"trial tasks {catalogue.name}", lambda: _task_list(catalogue, of_trial))
     return _once(benchmark, f"tasks {catalogue.name}", lambda: _task_list(catalogue))
 
 
@@ -122,9 +140,9 @@ def _once(benchmark: HostedBenchmark, what: str, encode: Callable[[], bytes]) ->
     return _json(body)
 
 
-def _task_list(catalogue: Catalogue) -> bytes:
+def _task_list(catalogue: Catalogue, shown: Callable[[bytes], bytes] = lambda public: public) -> bytes:
     head = _encode({"dataset": catalogue.name, "dataset_version": catalogue.fingerprint})
-    return head[:-1] + b',"tasks":[' + b",".join(catalogue.public) + b"]}"
+    return head[:-1] + b',"tasks":[' + b",".join(map(shown, catalogue.public)) + b"]}"
 
 
 def _json(body: bytes) -> Response:  # type: ignore[type-arg]

@@ -61,7 +61,8 @@ def serving(
     state.mkdir(parents=True, exist_ok=True)
     log = state / "log"
     path = os.pathsep.join([*map(str, plugins), os.environ.get("PYTHONPATH", "")])
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("BENCHHOST_", "BENCHMARK_"))}
+    ours = ("BENCHHOST_", "BENCHMARK_", "AUTH_REQUIRED", "DESCOPE_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchhost", "serve", "--port", str(port), "--state", str(state), *flags],

@@ -6,10 +6,12 @@ import click
 import pytest
 
 from benchhost.cli.commands import Commands
+from benchhost.cli.keys import KEYS
 from benchhost.cli.main import COMMANDS, cli
 from benchhost.cli.runs import RUNS
 
-EVERY = [*COMMANDS, *(f"runs {name}" for name in RUNS)]
+GROUPS = {"runs": RUNS, "keys": KEYS}
+EVERY = [*COMMANDS, *(f"{group} {name}" for group, table in GROUPS.items() for name in table)]
 
 
 def command_of(name: str) -> click.Command:
@@ -31,7 +33,7 @@ def test_every_option_of_a_command_has_help_and_the_help_is_shown(name: str, ben
             assert parameter.opts[0] in said.out
 
 
-@pytest.mark.parametrize("name", [name for name in EVERY if name != "runs"])
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in GROUPS])
 def test_an_option_that_has_a_default_says_it(name: str) -> None:
     optional = [option for option in command_of(name).params if isinstance(option, click.Option)]
     for option in optional:
@@ -39,9 +41,10 @@ def test_an_option_that_has_a_default_says_it(name: str) -> None:
             assert f"default: {option.default}" in (option.help or ""), f"{name} {option.opts}"
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_the_list_of_runs_says_of_a_command_what_its_help_says(name: str) -> None:
-    assert (command_of(f"runs {name}").help or "").startswith(RUNS[name][1])
+@pytest.mark.parametrize("name", [f"{group} {name}" for group, table in GROUPS.items() for name in table])
+def test_the_list_of_a_group_says_of_a_command_what_its_help_says(name: str) -> None:
+    group, command = name.split()
+    assert (command_of(name).help or "").startswith(GROUPS[group][command][1])
 
 
 def test_the_token_and_the_state_folder_say_their_variables(benchhost) -> None:

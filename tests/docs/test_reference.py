@@ -14,6 +14,7 @@ import pytest
 
 import benchhost.errors
 from benchhost import Response, registry, scoring
+from benchhost.cli.keys import KEYS
 from benchhost.cli.main import COMMANDS, cli
 from benchhost.cli.runs import RUNS
 from benchhost.contract import Benchmark, Context, EvaluationStatus, GenerationStatus, Result, Runner, Task
@@ -27,13 +28,14 @@ from benchhost.server.problems import NotScored
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
 from benchhost.settings import describe
 
+GROUPS = {"runs": RUNS, "keys": KEYS}
+
 
 def every_command():
     """The commands by their names, those of a group behind it."""
     for name in COMMANDS:
         yield name
-        if name == "runs":
-            yield from (f"runs {inner}" for inner in RUNS)
+        yield from (f"{name} {inner}" for inner in GROUPS.get(name, ()))
 
 
 EVERY_COMMAND = list(every_command())
@@ -85,7 +87,7 @@ def test_every_command_is_described(page) -> None:
     assert described == [f"benchhost {name}" for name in EVERY_COMMAND]
 
 
-@pytest.mark.parametrize("name", ["benchhost", *(f"benchhost {name}" for name in EVERY_COMMAND if name != "runs")])
+@pytest.mark.parametrize("name", ["benchhost", *(f"benchhost {name}" for name in EVERY_COMMAND if name not in GROUPS)])
 def test_the_options_of_a_command_are_those_of_the_code(name: str, page, rows) -> None:
     command = cli
     for word in name.split()[1:]:
@@ -150,7 +152,7 @@ class Routes:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        return Document(asks_for_key=False).of({"{name}": False})
+        return Document().of({"{name}": frozenset()})
 
     def __iter__(self):
         for handler in [*HOST_ROUTES, openapi, *BENCHMARK_ROUTES]:

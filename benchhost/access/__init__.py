@@ -1,0 +1,33 @@
+"""Who may call, and what they may use: modes, keys, tenants, datasets. It knows nothing of HTTP but headers."""
+
+from __future__ import annotations
+
+from benchhost.access.allowlist import Listed, Quota, read_allowlist
+from benchhost.access.callers import NO_TENANT, Caller, Mode, is_tenant
+from benchhost.access.datasets import EVERY, Datasets, pattern
+from benchhost.access.descope import DescopeOptions
+from benchhost.access.gatekeeper import TENANT_MODES, Gatekeeper, Policy
+from benchhost.access.keys import NewKey, new_key
+from benchhost.access.oidc import OidcOptions
+from benchhost.access.register import together
+
+__all__ = [
+    "EVERY",
+    "NO_TENANT",
+    "TENANT_MODES",
+    "Caller",
+    "Datasets",
+    "DescopeOptions",
+    "Gatekeeper",
+    "Listed",
+    "Mode",
+    "NewKey",
+    "OidcOptions",
+    "Policy",
+    "Quota",
+    "is_tenant",
+    "new_key",
+    "pattern",
+    "read_allowlist",
+    "together",
+]
