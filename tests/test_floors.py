@@ -23,6 +23,7 @@ HIDDEN_ON_PURPOSE = {
     # (module, what it imports inside a function): why
     ("benchhost.access.allowlist", "yaml"): "start-up: only a host with such a file needs it",
     ("benchhost.access.descope", "descope"): "optional: benchhost[descope] brings it",
+    ("benchhost.access.descope", "jwt"): "comes with descope",
     ("benchhost.access.oidc", "aiohttp"): "start-up: only a host that asks an issuer needs it, and it takes 0.2 s",
     ("benchhost.access.oidc", "jwt"): "optional: benchhost[oidc] brings it",
     ("benchhost.cli.*", "benchhost.*"): "start-up: `benchhost --help` loads no part of the host",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import re
 import time
 from typing import Any
 
@@ -23,6 +24,9 @@ from benchhost.log import get_logger
 
 _log = get_logger()
 
+_SENDABLE = re.compile(r"[!-~]+")
+"""What a key may look like: the SDK sends it on in a header."""
+
 AT_ONCE = 8
 """Exchanges under way at once, in each worker."""
 
@@ -30,7 +34,10 @@ WAITING = 256
 """The most keys that wait to be exchanged: a flood of wrong ones is not to keep everybody else out for long."""
 
 TIMEOUT = 10.0
-"""Seconds that one call of Descope may take."""
+"""Seconds that one call of Descope may take. The SDK calls again when it is told 503."""
+
+PATIENCE = 15.0
+"""Seconds that a caller waits for all calls together."""
 
 
 class DescopeOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,12 +81,15 @@ class Descope:
                 raise Busy("Too many credentials are being looked up; come back later.", 1.0)
             exchange = self._exchanging[digest] = asyncio.create_task(self._exchange(key, digest))
             exchange.add_done_callback(lambda _: self._exchanging.pop(digest, None))
-        return await asyncio.shield(exchange)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await asyncio.shield(exchange)
+        except TimeoutError:
+            raise IdentityUnavailable("Descope does not answer") from None
 
     async def _exchange(self, key: bytes, digest: bytes) -> str | None:
-        try:
-            text = key.decode("ascii")
-        except UnicodeDecodeError:
+        text = key.decode("latin-1")
+        if not _SENDABLE.fullmatch(text):
             return None
         answer = await anyio.to_thread.run_sync(self._ask, text, limiter=self._limiter)
         if answer is None:
@@ -100,6 +110,7 @@ class Descope:
     def _ask(self, key: str) -> dict[str, Any] | None:
         """Call Descope. What goes wrong is told without its text, which may quote what was sent."""
         from descope import AuthException, RateLimitException
+        from jwt import PyJWTError
 
         try:
             answer: dict[str, Any] = self._client.exchange_access_key(key)
@@ -107,6 +118,9 @@ class Descope:
             if error.error_type == "server error" and int(error.status_code or 500) >= 500:
                 raise IdentityUnavailable(f"Descope answers with {error.status_code}") from None
             _log.debug("Descope refuses a key", status=error.status_code, error=error.error_type)
+            return None
+        except PyJWTError as error:  # of the session that Descope gave
+            _log.warning("a session of Descope cannot be believed", error=type(error).__name__)
             return None
         except RateLimitException as error:
             raise IdentityUnavailable(f"Descope asks for fewer calls ({error.status_code})") from None

@@ -136,12 +136,12 @@ class Oidc:
 
     async def _fetch(self, asked_at: float) -> None:
         async with self._fetching:
-            if self._tried_at >= asked_at:  # somebody else has just tried
-                failed = self._fetched_at < self._tried_at
-            else:
+            if self._tried_at < asked_at:  # else somebody else has tried meanwhile
+                done = await self._fetched()
                 self._tried_at = time.monotonic()
-                failed = not await self._fetched()
-            if failed and time.monotonic() - self._fetched_at > BELIEVE_FOR:
+                if done:
+                    self._fetched_at = self._tried_at
+            if self._tried_at - self._fetched_at > BELIEVE_FOR:
                 raise IdentityUnavailable("the keys of the issuer cannot be had")
 
     async def _fetched(self) -> bool:
@@ -163,7 +163,6 @@ class Oidc:
         except Exception as error:  # it may answer with anything
             _log.warning("the keys of the issuer cannot be fetched", issuer=options.issuer, cause=repr(error)[:500])
             return False
-        self._fetched_at = self._tried_at
         self._tenants.clear()  # what was believed by a key that is gone is not believed any more
         return True
 
