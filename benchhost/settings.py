@@ -160,6 +160,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     resume_runs: Annotated[
         bool, Meta(description="Carry on, at the start, the runs that the end of the host has interrupted.")
     ] = False
+    sandbox: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Provider of the host's own sandboxes, such as local or daytona; none is without sandboxes."),
+    ] = "local"
+    min_isolation: Annotated[
+        Literal["namespaces", "uid", "landlock"],
+        Meta(description="The weakest isolation of sandboxes on this machine that will do."),
+    ] = "uid"
+    max_sandboxes: Annotated[int, Meta(description="Sandboxes on this machine that are there at once.", ge=1)] = 256
     daytona_hosts: Annotated[
         tuple[str, ...],
         Meta(

@@ -86,6 +86,9 @@ def test_every_setting_can_be_set_in_each_of_the_three_ways():
         "run_models": ("openai/gpt-5.4-mini, vllm/*", ("openai/gpt-5.4-mini", "vllm/*")),
         "max_runs": ("8", 8),
         "resume_runs": ("true", True),
+        "sandbox": ("daytona", "daytona"),
+        "min_isolation": ("namespaces", "namespaces"),
+        "max_sandboxes": ("9", 9),
         "daytona_hosts": ("app.daytona.io, http://10.0.0.5:3000", ("app.daytona.io", "http://10.0.0.5:3000")),
         "drain_timeout": ("0", 0.0),
     }

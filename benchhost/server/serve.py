@@ -23,6 +23,7 @@ from benchhost.discovery import entries
 from benchhost.errors import UsageError
 from benchhost.evaluation.lifeline import end_with_parent
 from benchhost.evaluation.roster import Roster
+from benchhost.sandbox.local.keeping import tie_to_host
 from benchhost.server.app import App
 from benchhost.server.host import PID_FILE, Host, hosting
 from benchhost.server.policy import describe, policy_of
@@ -167,6 +168,7 @@ def serve(settings: Settings) -> None:
         pid_file=settings.state / PID_FILE,
     )
     me = os.getpid()
+    tie_to_host()
 
     def load(_: str) -> Worker:
         end_with_parent(me, signal.SIGTERM)  # a worker whose server was killed would keep the port and the state

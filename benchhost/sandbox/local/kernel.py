@@ -13,6 +13,7 @@ import platform
 import signal
 import socket
 import struct
+from collections.abc import Iterable
 
 MACHINE = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
 """The machine's name, as the kernel spells it."""
@@ -45,6 +46,8 @@ _SECUREBITS_KEPT = 0b101111
 
 _LAST_CAPABILITY = 63
 _CAPABILITY_VERSION = 0x2008_0522
+
+_MOST_FILES = 1 << 20
 
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
@@ -149,6 +152,15 @@ def refuse_new_privileges() -> None:
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
+def hide_arguments(name: str) -> None:
+    """Have this process, and whatever it forks, be listed under a name, and not with its arguments."""
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # the 48th and 49th; two are before the bracket
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, name.encode(), min(len(name), end - start - 1))
+
+
 def hide_memory() -> None:
     """Have no other process of the same user look into this one, nor trace it."""
     _prctl(_PR_SET_DUMPABLE, 0)
@@ -174,6 +186,15 @@ def load_filter(program: bytes) -> None:
     _checked(
         _c.prctl(ctypes.c_int(_PR_SET_SECCOMP), ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(filled), None, None)
     )
+
+
+def close_all_but(files: Iterable[int]) -> None:
+    """Close every file of this process, except for some."""
+    after = 0
+    for file in sorted(files):
+        os.closerange(after, file)
+        after = file + 1
+    os.closerange(after, _MOST_FILES)
 
 
 def bring_loopback_up() -> None:

@@ -1,0 +1,137 @@
+"""The provider of sandboxes on this machine."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import anyio.to_thread
+
+from benchhost.contract import Capabilities, Provider, Sandbox, SandboxInfo, SandboxSpec
+from benchhost.errors import SandboxNotFound, SandboxUnavailable, SandboxUnsupported
+from benchhost.sandbox.local.image_store import ImageStore
+from benchhost.sandbox.local.images import HOST, resolve_image
+from benchhost.sandbox.local.keeper import SANDBOXES
+from benchhost.sandbox.local.keeping import ask, attach
+from benchhost.sandbox.local.labels import is_id, read_label
+from benchhost.sandbox.local.messages import Message
+from benchhost.sandbox.local.sandbox import LocalSandbox
+from benchhost.sandbox.local.tiers import TIERS
+
+MAX_SANDBOXES = 256
+"""Sandboxes that may be there at once, unless another number is given."""
+
+CREATED_WITHIN = 120.0
+"""Seconds that making a sandbox may take on a busy machine."""
+
+
+class LocalProvider(Provider):
+    """Sandboxes of a folder on this machine.
+
+    ``config`` has the ``folder`` in which everything lies, and may have: ``images``, another folder for those;
+    ``min_isolation``, the weakest tier that will do (``uid``); ``isolation``, a tier instead of the strongest one
+    (``auto``); ``max_sandboxes`` (256); and ``stay``, which says ``yes`` if sandboxes are to stay when nobody has the
+    provider open any more.
+    """
+
+    name = "local"
+
+    def __init__(
+        self, folder: Path, images: ImageStore, connection: socket.socket, kind: Message, most: int, *, stays: bool
+    ) -> None:
+        self._folder = folder
+        self._images = images
+        self._connection = connection
+        self._kind = kind
+        self._most = most
+        self._stays = stays
+
+    @classmethod
+    async def open(cls, config: Mapping[str, str]) -> LocalProvider:
+        known = {"folder", "images", "min_isolation", "isolation", "max_sandboxes", "stay"}
+        if unknown := sorted(config.keys() - known):
+            raise SandboxUnavailable(f"the provider local knows no {unknown[0]!r}; it knows {', '.join(sorted(known))}")
+        if "folder" not in config:
+            raise SandboxUnavailable("the provider local needs a folder in which its sandboxes lie")
+        if sys.platform != "linux":
+            raise SandboxUnavailable(
+                "sandboxes on this machine need Linux; take the provider daytona, or a machine with it"
+            )
+        folder = _absolute(config["folder"])
+        weakest = config.get("min_isolation", "uid")
+        isolation = config.get("isolation", "auto")
+        for given in (weakest, isolation):
+            if given not in (*TIERS, "auto"):
+                raise SandboxUnavailable(f"there is no isolation {given!r}; there are {', '.join(TIERS)}")
+        request = {"op": "attach", "isolation": isolation, "weakest": weakest}
+        connection, kind = await attach(folder, request)
+        most = int(config.get("max_sandboxes", MAX_SANDBOXES))
+        images = ImageStore(Path(config.get("images", folder / "images")))
+        return cls(folder, images, connection, kind, most, stays=config.get("stay") == "yes")
+
+    async def capabilities(self) -> Capabilities:
+        return Capabilities(
+            isolation=self._kind["tier"], limits=self._kind["limits"], why=tuple(self._kind["why"]), networks=("none",)
+        )
+
+    async def create(self, spec: SandboxSpec) -> Sandbox:
+        if spec.network != "none":
+            raise SandboxUnsupported(
+                'sandboxes on this machine reach no network; network="open" is to be had at daytona'
+            )
+        if spec.resources.gpu:
+            raise SandboxUnsupported("sandboxes on this machine have no GPUs")
+        if spec.snapshot is not None:
+            raise SandboxUnsupported(f"no snapshot is called {spec.snapshot!r}")
+        image = await anyio.to_thread.run_sync(resolve_image, spec.image, self._images)
+        asked = {
+            "op": "create",
+            "tier": self._kind["tier"],
+            "most": self._most,
+            "stays": self._stays,
+            "image": spec.image or HOST,
+            "root": None if image.root is None else str(image.root),
+            "env": {**image.env, **spec.env},
+            "cwd": spec.cwd or image.cwd or ("/work" if image.root is None else "/"),
+            "labels": spec.labels,
+            "memory": spec.resources.memory,
+            "disk": spec.resources.disk,
+            "idle_timeout": spec.idle_timeout,
+            "lifetime": spec.lifetime,
+        }
+        made = await ask(self._folder, asked)
+        return self._sandbox(made["id"])
+
+    async def get(self, id: str) -> Sandbox:  # noqa: A002 - what it is called everywhere
+        sandbox = self._sandbox(id) if is_id(id) else None
+        if sandbox is None or (await sandbox.info()).state == "gone":
+            raise SandboxNotFound(f"no sandbox on this machine has the id {id!r}")
+        return sandbox
+
+    async def list(self, labels: Mapping[str, str] | None = None) -> Sequence[SandboxInfo]:
+        found = await anyio.to_thread.run_sync(self._listed)
+        wanted = (labels or {}).items()
+        return sorted((info for info in found if wanted <= info.labels.items()), key=lambda info: info.created_at or 0)
+
+    async def delete(self, id: str) -> None:  # noqa: A002 - likewise
+        if is_id(id):
+            await ask(self._folder, {"op": "delete", "id": id})
+
+    async def snapshot(self, id: str, name: str) -> str:  # noqa: A002 - likewise
+        raise SandboxUnsupported("the files of sandboxes on this machine cannot be kept")
+
+    async def aclose(self) -> None:
+        self._connection.close()
+
+    def _sandbox(self, id: str) -> LocalSandbox:  # noqa: A002 - likewise
+        return LocalSandbox(id, self._folder / SANDBOXES / id)
+
+    def _listed(self) -> Sequence[SandboxInfo]:
+        found = [read_label(place) for place in (self._folder / SANDBOXES).iterdir()]
+        return [info for info in found if info is not None]
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).absolute()
