@@ -28,6 +28,7 @@ class Plan(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """``request`` names one of :data:`REQUESTS`; ``size`` is what that kind counts (characters, tasks, results).
 
     Each of the ``connections`` repeats it for ``seconds``, resting ``pause`` seconds after each answer.
+    Every request shows the ``token``, if there is one.
     """
 
     port: int
@@ -37,6 +38,7 @@ class Plan(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     connections: int
     seconds: float
     pause: float = 0.0
+    token: str = ""
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -159,6 +161,14 @@ REQUESTS: dict[str, Callable[[Plan], Iterator[Request]]] = {
 }
 
 
+def shown(token: str, requests: Iterator[Request]) -> Iterator[Request]:
+    """Have requests show a token."""
+    header = f"\r\nAuthorization: Bearer {token}\r\nHost:".encode()
+    for request in requests:
+        head, *body = request.pieces
+        yield request._replace(pieces=[head.replace(b"\r\nHost:", header, 1), *body])
+
+
 class Connection(asyncio.Protocol):
     """One kept-alive connection that sends requests, one after the other, until the deadline."""
 
@@ -233,6 +243,8 @@ def content_length(head: bytes) -> int:
 async def run(plan: Plan) -> Report:
     """Apply the load that a plan describes, and report it."""
     requests = REQUESTS[plan.request](plan)
+    if plan.token:
+        requests = shown(plan.token, requests)
     latencies: list[float] = []
     loop, start = asyncio.get_running_loop(), time.perf_counter()
     opened = [

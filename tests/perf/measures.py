@@ -13,7 +13,7 @@ from typing import NamedTuple
 from agreement import same_answers, submission
 from effort import Effort, cost_of
 from runs import resume, runner, runner_memory
-from servers import BIN, Server, benchhost, fastapi, limit
+from servers import BIN, Server, benchhost, benchhost_with_keys, fastapi, limit
 from table import Row, added, less, more
 
 OURS, PLAIN, RECORDING, BARE = "benchhost", "FastAPI", "FastAPI, SQLAlchemy", "bare limit"
@@ -94,6 +94,18 @@ def evaluate(effort: Effort) -> list[Row]:
             rows.append(less(f"{what}, p50 in ms", ours.p50, PLAIN, theirs.p50))
             rows.append(less(f"{what}, p99 in ms", ours.p99, PLAIN, theirs.p99))
     return rows
+
+
+def access(effort: Effort) -> list[Row]:
+    """What it costs to know who calls and what they may use."""
+    with running(effort, benchhost_with_keys, benchhost) as servers:
+        found = interleaved(effort, servers, "evaluate", 1024, 32)
+    keys, open_ = found[servers[0].name], found[OURS]
+    what = "evaluate 1 KB with a key of a tenant"
+    return [
+        more(f"{what}, per CPU second", keys.per_cpu, "open", open_.per_cpu, 0.85),
+        more(f"{what}, per second", keys.per_second, "open", open_.per_second, 0.85),
+    ]
 
 
 def batch(effort: Effort) -> list[Row]:
@@ -221,6 +233,7 @@ def command_line(effort: Effort) -> list[Row]:
 MEASURES: dict[str, Callable[[Effort], list[Row]]] = {
     "agreement": agreement,
     "evaluate": evaluate,
+    "access": access,
     "batch": batch,
     "listings": listings,
     "final-score": final_score,

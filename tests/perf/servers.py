@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 import plugin_site
 import psutil
+from effort import cost_of
 from load import Plan, Report
 
 HERE = Path(__file__).parent
@@ -27,11 +28,19 @@ START_TIMEOUT = 60.0
 class Server:
     """A contender in a process of its own, from ``with`` until its end.
 
-    ``base`` is where its benchmark lies. ``command`` may contain ``{port}``.
+    ``base`` is where its benchmark lies. ``command`` may contain ``{port}``. Callers show the ``token``, if any.
     """
 
-    def __init__(self, name: str, folder: Path, command: list[str], base: str, environment: Mapping[str, str]) -> None:
-        self.name, self.base = name, base
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        command: list[str],
+        base: str,
+        environment: Mapping[str, str],
+        token: str = "",
+    ) -> None:
+        self.name, self.base, self.token = name, base, token
         self.port = free_port()
         self.log = folder / f"{name}-{self.port}.log"
         self.command = [part.format(port=self.port) for part in command]
@@ -75,6 +84,8 @@ class Server:
     def call(self, path: str, body: object = None) -> tuple[int, object]:
         """Make one request and return the status and the decoded answer. A body makes it a POST."""
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         content = None if body is None else msgspec.json.encode(body)
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", content, headers)
         try:
@@ -109,6 +120,7 @@ class Server:
             connections=connections,
             seconds=seconds,
             pause=pause,
+            token=self.token,
         )
         return Load(self.name, plan)
 
@@ -150,6 +162,17 @@ def benchhost(folder: Path, benchmarks: Mapping[str, str] | None = None) -> Serv
         f"/b/{list(benchmarks)[-1]}",
         {"PYTHONPATH": str(site), "BENCHHOST_LOG_LEVEL": "warning"},
     )
+
+
+def benchhost_with_keys(folder: Path) -> Server:
+    """benchhost, for tenants with keys of their own; the one that calls may use one dataset."""
+    server = benchhost(folder)
+    server.name = "benchhost, keys"
+    server.environment["BENCHHOST_AUTH"] = "keys"
+    dataset, state = f"{server.base.rpartition('/')[2]}/default", str(folder / "state")
+    create = [str(BIN / "benchhost"), "keys", "create", "--tenant", "acme", "--datasets", dataset, "--state", state]
+    server.token = cost_of(create, server.environment).output.decode().strip()
+    return server
 
 
 def fastapi(folder: Path, count: int = 10_000, recording: bool = False) -> Server:
