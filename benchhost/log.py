@@ -53,6 +53,7 @@ _CREDENTIAL = re.compile(
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _BEARER = re.compile(r"\b(Bearer)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+_BY_FORM = re.compile(r"\bbhk_[0-9A-Za-z]{8,}|\beyJ[0-9A-Za-z_-]+\.[0-9A-Za-z_-]+\.[0-9A-Za-z_-]*")  # a key; a JWT
 _SHORTEST_INSIDE = 6  # a shorter secret is masked where it is a whole value, since it may be part of many words
 
 _secrets: set[str] = set()
@@ -110,7 +111,7 @@ def mask(value: Any, name: str = "") -> Any:
     """Return a value as it may be logged under a name: credentials are replaced by ``***``.
 
     A credential is whatever has the name of one (``authorization``, ``x-api-key``, ``password``, …), at
-    any depth, and in any text a registered secret or what follows ``Bearer``.
+    any depth, and in any text a registered secret, what follows ``Bearer``, a key of ours or a JWT.
     """
     if name and value is not None and _CREDENTIAL.search(_CAMEL.sub("_", name).lower().replace("-", "_")):
         return MASK
@@ -131,7 +132,7 @@ def _mask_text(text: str) -> str:
             # As it is, and as a renderer quotes it; the longest form first, since it may contain the others.
             for form in sorted({secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]}, key=len, reverse=True):
                 text = text.replace(form, MASK)
-    return _BEARER.sub(rf"\1 {MASK}", text)
+    return _BY_FORM.sub(MASK, _BEARER.sub(rf"\1 {MASK}", text))
 
 
 def _shown(value: object) -> str:

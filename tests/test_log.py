@@ -7,12 +7,14 @@ import logging
 import subprocess
 import sys
 
+import jwt
 import pytest
 import structlog
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchhost import log
+from benchhost.access import new_key
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +183,11 @@ def test_what_has_the_name_of_a_credential_is_masked(name, capsys):
 @pytest.mark.parametrize("name", ["tokens", "tokens_in", "max_tokens", "secretary", "key", "author", "monkey"])
 def test_what_only_resembles_a_credential_is_shown(name):
     assert log.mask({name: 5}) == {name: 5}
+
+
+def test_what_has_the_form_of_a_credential_is_masked_wherever_it_stands():
+    for credential in (new_key().key, jwt.encode({"sub": "a"}, "s" * 32)):
+        assert log.mask(f"headers: x-descope-api-key={credential}, more") == "headers: x-descope-api-key=***, more"
 
 
 def test_that_there_is_no_credential_is_shown():

@@ -162,6 +162,17 @@ def test_another_tenant_reaches_nothing_of_it(answered, route):
     assert answered("another", route) in (["200"] if lists_its_own else ["403 dataset", "404"])
 
 
+def test_the_openapi_document_tells_of_every_answer(answered, send):
+    paths = send("api key", "GET /openapi.json").json["paths"]
+    for route in TRIES:
+        method, path = route.replace("{name}", "my-bench").split()
+        told = paths[path][method.lower()]
+        for caller in CALLERS:
+            assert answered(caller, route).split()[0] in told["responses"], (route, caller)
+        public = route.endswith(("/health", "/version"))
+        assert told.get("security", []) == ([] if public else [{"bearer": []}, {"descope": []}])
+
+
 def test_the_documentation_shows_what_was_answered(answered):
     lines = [f"| route | {' | '.join(CALLERS.values())} |", "|---" * (len(CALLERS) + 1) + "|"]
     lines += [f"| `{route}` | {' | '.join(answered(caller, route) for caller in CALLERS)} |" for route in TRIES]
