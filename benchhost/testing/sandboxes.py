@@ -270,6 +270,17 @@ class ProviderSuite:
             await waiting
         assert not await beats(sandbox)
 
+    async def test_whoever_is_cancelled_in_a_hurry_ends_no_other_command(self, sandbox: Sandbox) -> None:
+        await begin_to_beat(sandbox, f"({BEATS}) > /dev/null 2>&1 &")
+        waiting = asyncio.create_task(sandbox.run("touch /tmp/begun; sleep 300"))
+        await sandbox.run("until [ -e /tmp/begun ]; do sleep 0.02; done", timeout=ENDS_SOON)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        waiting.cancel()  # so that there is no time to hear how it ends
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await beats(sandbox)
+
     async def test_what_a_command_has_left_in_the_background_goes_on(self, sandbox: Sandbox) -> None:
         await begin_to_beat(sandbox, f"({BEATS}) > /dev/null 2>&1 &")
         assert await beats(sandbox)

@@ -44,7 +44,7 @@ def watch(connection: socket.socket, request: Message, files: Sequence[int]) -> 
     except OSError as error:
         _say_why_not(files[2], request, error)
         code = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_EXECUTABLE
-        send(connection, {"code": code, "peak": None})
+        _tell(connection, {"code": code, "peak": None})
         return
     for file in files:
         os.close(file)
@@ -55,7 +55,12 @@ def watch(connection: socket.socket, request: Message, files: Sequence[int]) -> 
             break
         ended = _reap(command)
     status, usage = ended
-    send(connection, {"code": os.waitstatus_to_exitcode(status), "peak": usage.ru_maxrss * 1024})
+    _tell(connection, {"code": os.waitstatus_to_exitcode(status), "peak": usage.ru_maxrss * 1024})
+
+
+def _tell(connection: socket.socket, ended: Message) -> None:
+    with contextlib.suppress(OSError):  # nobody waits for it any more
+        send(connection, ended)
 
 
 def _start(argv: list[str], env: dict[str, str], files: Sequence[int]) -> int:
