@@ -50,6 +50,8 @@ END_SESSION = r"""
 end() { for child in $(ps -o pid= --ppid "$1"); do end "$child"; done; kill -9 "$1" 2>/dev/null; }
 p=$(cat "$1/pid"); end "$p"; kill -9 -"$p" 2>/dev/null; rm -rf "$1"
 """
+KEEP = "tar -cf - -C / --exclude=tmp/.daytona --exclude='tmp/.benchhost-*' tmp"
+RESTORE = "tar -xpf - -C / --no-overwrite-dir"
 
 
 @dataclass
@@ -202,12 +204,13 @@ class Double:
             return error(404, f"Snapshot {snapshot} not found")
         labels = body.get("labels", {})
         spec = SandboxSpec(
-            snapshot=self.snapshots.get(snapshot),
             env=body.get("env", {}),
             labels={"double": self.url},
             resources=Resources(vcpu=body.get("cpu", 1), memory=body.get("memory", 1), disk=body.get("disk", 3)),
         )
         sandbox = await self.provider.create(spec)
+        if snapshot is not None:
+            assert (await sandbox.run(RESTORE, stdin=self.snapshots[snapshot])).ok
         machine = Machine(str(uuid.uuid4()), body | {"labels": labels}, sandbox, datetime.now(UTC).isoformat())
         if self.creating_polls:
             machine.state, machine.polls = "creating", self.creating_polls
@@ -287,7 +290,7 @@ class Double:
     async def snapshot(self, request):
         machine = self.machine(request)
         name = (await request.json())["name"]
-        self.snapshots[name] = await self.provider.snapshot(machine.sandbox.id, f"double-{uuid.uuid4().hex}")
+        self.snapshots[name] = (await machine.sandbox.run(KEEP, max_output=2**40)).stdout
         machine.state, machine.polls = "snapshotting", 1
         return checked(api.Sandbox, self.shown(machine))
 
@@ -304,6 +307,8 @@ class Double:
         )
         if done.exited.reason == "timeout":
             return error(408, "command execution timeout", code="REQUEST_TIMEOUT")
+        if done.exited.code is None:
+            raise SandboxNotFound
         code = done.exited.code if done.exited.code >= 0 else 128 - done.exited.code
         return checked(toolbox.ExecuteResponse, {"exitCode": code, "result": done.text})
 
@@ -427,7 +432,8 @@ class Double:
         parts = [await self._part(sandbox, path) for path in (await request.json())["paths"]]
         await answer.prepare(request)
         for name, path, kind, data in parts:
-            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{path}"\r\n'
+            shown = path.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "%0D").replace("\n", "%0A")
+            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{shown}"\r\n'
             await answer.write(f"{head}Content-Type: {kind}\r\nContent-Length: {len(data)}\r\n\r\n".encode())
             for first in range(0, len(data), 65536):
                 await answer.write(data[first : first + 65536])
@@ -462,10 +468,10 @@ class Double:
         return web.json_response([toolbox.FileInfo.from_dict(each).to_dict() for each in found])
 
     async def _stat(self, request, paths):
-        shape = "%F|%s|%a|%U|%G|%y|%A|%n"
-        done = await self.running_sandbox(request).run(["stat", "-L", "-c", shape, *paths])
+        shape = "%F|%s|%a|%U|%G|%y|%A|%n\\0"
+        done = await self.running_sandbox(request).run(["stat", "-L", "--printf", shape, "--", *paths])
         found = []
-        for line in done.text.splitlines():
+        for line in done.text.split("\0")[:-1]:
             kind, size, mode, owner, group, moment, letters, name = line.split("|", 7)
             found.append(
                 {

@@ -26,8 +26,8 @@ TRIES = 5
 FIRST_WAIT = 0.25
 """Seconds before the second try; they double from try to try."""
 
-LAST_DUTIES = 15.0
-"""Seconds that a closing client waits for what is still to be tidied up."""
+LAST_DUTIES = 10.0
+"""Seconds that who closes a provider waits for what is still to be tidied up."""
 
 _log = logging.getLogger("benchhost.sandbox.daytona")
 _T = TypeVar("_T")
@@ -108,10 +108,14 @@ class Client:
         except Exception as error:
             _log.warning("something was left behind at daytona: %s", self.access.hide(str(error)))
 
-    async def close(self) -> None:
-        """Finish what is to be tidied up, and let go of the connections."""
+    async def tidied_up(self) -> None:
+        """Wait until everything is tidied up, for a while."""
         if self._duties:
             await asyncio.wait(tuple(self._duties), timeout=LAST_DUTIES)
+
+    async def close(self) -> None:
+        """Finish what is to be tidied up, and let go of the connections."""
+        await self.tidied_up()
         await self.daytona.close()
 
 

@@ -20,6 +20,9 @@ from benchhost.sandbox.daytona.failures import is_a, not_done, transient
 POLL = 5.0
 """Seconds between two looks at a command beside its log."""
 
+GONE_AFTER = 10.0
+"""Seconds after which a command that has no exit code and cannot be found has come to an end that nobody heard of."""
+
 DRAIN = 1.0
 """Seconds without news after which the rest of a log is waited for no more, when a command has ended."""
 
@@ -63,7 +66,7 @@ class DaytonaProcess(Process):
         self._news = asyncio.Event()  # for who listens to us
         self._turn = asyncio.Event()  # for the watch: something has happened
         self._broke_off = False
-        self._missed = 0
+        self._missed_since: float | None = None
         self._stop: ExitReason | None = None
         self._exited: Exited | SandboxError | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -204,10 +207,11 @@ class DaytonaProcess(Process):
                 raise
             return None
         if runs:
-            self._missed = 0
+            self._missed_since = None
             return None
-        self._missed += 1
-        if command.exit_code is None and self._missed < 2:  # it may be about to begin, or to end
+        now = time.monotonic()
+        self._missed_since = self._missed_since or now
+        if command.exit_code is None and now - self._missed_since < GONE_AFTER:  # it may be about to begin, or to end
             return None
         await self._hear_the_rest(listening)
         if self._over:

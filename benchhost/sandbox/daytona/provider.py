@@ -209,7 +209,10 @@ class DaytonaProvider(Provider):
     async def aclose(self) -> None:
         if self._open:
             self._open = False
-            clients().give_back(self._client)
+            try:
+                await self._client.tidied_up()  # the event loop may end next
+            finally:
+                clients().give_back(self._client)
 
 
 def _minutes(seconds: float | None) -> int:

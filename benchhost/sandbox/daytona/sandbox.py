@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import stat
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,12 @@ SLOWEST = 256 * 1024
 
 NO_TIMEOUT = 0
 """What the SDK is told of times that are our own matter."""
+
+_NO_FILES = ("D", "c", "p", "S")
+"""With what Daytona, as Go does, begins the modes of devices, pipes and sockets: reading them may never end."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""What cannot stand in the header of an upload."""
 
 NO_DATA = "No file data received"
 """What the SDK says of a file that is empty."""
@@ -86,12 +93,18 @@ class DaytonaSandbox(Sandbox):
 
         async def fetch() -> None:
             data.clear()
-            async for piece in self._pieces(self._at(path)):
-                data.extend(piece)
-                if len(data) > limit:
-                    raise _too_large(path, limit)
+            async with aclosing(self._pieces(self._at(path))) as pieces:
+                async for piece in pieces:
+                    data.extend(piece)
+                    if len(data) > limit:
+                        raise _too_large(path, limit)
 
-        await self._with_file("read", path, fetch, limit)
+        found = await self._file_info(path)
+        if found.is_dir or found.mode.startswith(_NO_FILES):
+            raise SandboxFileError(f"{path} is not a file")
+        if found.size > limit:
+            raise _too_large(path, limit)
+        await self._with_file("read", path, fetch, found.size)
         return bytes(data)
 
     async def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
@@ -110,35 +123,29 @@ class DaytonaSandbox(Sandbox):
             size = await anyio.to_thread.run_sync(_pack, source, ours.name)
             await self._put(ours.name, theirs, size=size)
         line = 'mkdir -p -- "$1" && tar -xpf "$0" -C "$1"; s=$?; rm -f -- "$0"; exit $s'
-        await self._tar(line, theirs, at, path, size)
+        await self._move(line, theirs, at, path, size)
 
     async def download(self, path: str, target: Path, limit: int = MAX_FILE) -> None:
         at = self._at(path)
         if await anyio.Path(target).exists() or await anyio.Path(target).is_symlink():
             raise SandboxFileError(f"{target.name} is there already")
-        is_dir = False
-
-        async def look() -> None:
-            nonlocal is_dir
-            is_dir = (await self._found.fs.get_file_info(at)).is_dir
-
-        await self._with_file("read", path, look)
-        if not is_dir:
+        if not (await self._file_info(path)).is_dir:
             data = await self.read(path, limit)
             await anyio.to_thread.run_sync(_keep, target, data)
             return
         theirs = f"{script.folder(uuid.uuid4().hex)}.tar"
         try:
-            await self._tar('umask 077; tar -cf "$0" -C "$1" .', theirs, at, path, limit)
+            await self._move('umask 077; tar -cf "$0" -C "$1" .', theirs, at, path, limit)
             with tempfile.TemporaryFile() as ours:
 
                 async def fetch() -> None:
                     ours.seek(0)
                     ours.truncate()
-                    async for piece in self._pieces(theirs):
-                        ours.write(piece)
-                        if ours.tell() > 2 * limit + 2**24:  # the archive has a frame around each file
-                            raise _too_large(path, limit)
+                    async with aclosing(self._pieces(theirs)) as pieces:
+                        async for piece in pieces:
+                            ours.write(piece)
+                            if ours.tell() > 2 * limit + 2**24:  # the archive has a frame around each file
+                                raise _too_large(path, limit)
 
                 await self._with_file("read", path, fetch, limit)
                 ours.seek(0)
@@ -151,10 +158,22 @@ class DaytonaSandbox(Sandbox):
             raise SandboxFileError(f"{path!r} cannot be a path")
         return posixpath.join(self._cwd or "", path)
 
-    async def _pieces(self, at: str) -> AsyncIterator[bytes]:
+    async def _file_info(self, path: str) -> Any:
+        at = self._at(path)
+        found: Any = None
+
+        async def look() -> None:
+            nonlocal found
+            found = await self._found.fs.get_file_info(at)
+
+        await self._with_file("read", path, look)
+        return found
+
+    async def _pieces(self, at: str) -> AsyncGenerator[bytes, None]:
         try:
-            async for piece in await self._found.fs.download_file_stream(at, NO_TIMEOUT):
-                yield piece
+            async with aclosing(await self._found.fs.download_file_stream(at, NO_TIMEOUT)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except self._client.sdk.DaytonaError as error:
             if NO_DATA not in str(error):
                 raise
@@ -163,7 +182,11 @@ class DaytonaSandbox(Sandbox):
         """Write a file from bytes, or from the file of this machine that a name means."""
         at = self._at(path)
         size = len(source) if size is None else size
-        await self._with_file("write", path, lambda: self._found.fs.upload_file(source, at, NO_TIMEOUT), size)
+        sent = f"{script.folder(uuid.uuid4().hex)}.new" if _CONTROL.search(at) else at
+        await self._with_file("write", path, lambda: self._found.fs.upload_file(source, sent, NO_TIMEOUT), size)
+        if sent != at:
+            line = 'mkdir -p -- "$(dirname -- "$1")" && mv -f -- "$0" "$1"; s=$?; rm -f -- "$0"; exit $s'
+            await self._move(line, sent, at, path, size)
 
     async def _set_mode(self, path: str, mode: int) -> None:
         at = self._at(path)
@@ -178,11 +201,12 @@ class DaytonaSandbox(Sandbox):
                 raise SandboxUnavailable(f"the sandbox {self.id} at daytona is {word_of(found)}") from None
             raise
 
-    async def _tar(self, line: str, theirs: str, at: str, path: str, size: int) -> None:
+    async def _move(self, line: str, theirs: str, at: str, path: str, size: int) -> None:
+        """Run a line of shell that moves something between a file of ours in the sandbox and its place."""
         done = await self.run(["/bin/sh", "-c", line, theirs, at], timeout=_time_for(size))
         if not done.ok:
             said = done.stderr.decode("utf-8", "replace").strip()[:500]
-            raise SandboxFileError(f"{path} cannot be moved as a directory: {said or done.exited.reason}")
+            raise SandboxFileError(f"{path!r} cannot be moved: {said or done.exited.reason}")
 
     async def _remove(self, at: str) -> None:
         await self._client.ask("tidy up", lambda: self._found.fs.delete_file(at))
