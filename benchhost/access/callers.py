@@ -7,12 +7,13 @@ from typing import Literal
 import msgspec
 
 from benchhost.access.datasets import EVERY, Datasets
+from benchhost.store import OPERATOR
 
 NO_TENANT = ""
 """What stands in the place of a tenant where nobody says whom a caller belongs to."""
 
-RESERVED = frozenset({NO_TENANT, "_legacy", "unauthenticated"})
-"""What services of the Vals contract and we call no tenant: never the name of one."""
+RESERVED = frozenset({NO_TENANT, OPERATOR, "_legacy", "unauthenticated"})
+"""What services of the Vals contract and we call no tenant, or the operator: never the name of one."""
 
 LONGEST_NAME = 128
 
@@ -34,9 +35,15 @@ class Caller(msgspec.Struct, frozen=True):
 
     def may_use(self, benchmark: str, dataset: str) -> bool:
         """Whether a dataset may be used, as far as the host's own rules go."""
-        return self.granted is EVERY or (
-            self.granted.has(benchmark, dataset) and (self.scope is EVERY or self.scope.has(benchmark, dataset))
+        granted, scope = self.granted, self.scope
+        return (granted is EVERY or granted.has(benchmark, dataset)) and (
+            scope is EVERY or scope.has(benchmark, dataset)
         )
+
+    @property
+    def may_use_all(self) -> bool:
+        """Whether there is no dataset that may not be used, as far as the host's own rules go."""
+        return self.granted is EVERY and self.scope is EVERY
 
     def knows_of(self, benchmark: str) -> bool:
         """Whether there may be a dataset of a benchmark that may be used."""

@@ -71,7 +71,7 @@ class Admitted(msgspec.Struct, frozen=True):
 
     def may_use_anything(self, benchmark: HostedBenchmark) -> bool:
         """Whether there is no dataset of the benchmark that the caller may not use."""
-        return self.caller.granted is EVERY and not self._lacks_tenant and not benchmark.offers("check_dataset_access")
+        return self.caller.may_use_all and not self._lacks_tenant and not benchmark.offers("check_dataset_access")
 
     def must_have_tenant(self) -> None:
         """Make sure that the caller is of a tenant, where the path is for tenants.
@@ -110,7 +110,7 @@ class Admitted(msgspec.Struct, frozen=True):
         try:
             return benchmark.catalogue(dataset)
         except UnknownDataset:
-            if self.caller.granted is EVERY and not benchmark.offers("check_dataset_access"):
+            if self.caller.may_use_all and not benchmark.offers("check_dataset_access"):
                 raise
             available = ", ".join(self.shown(benchmark)) or "none"
             raise UnknownDataset(f"Dataset '{str(dataset)[:200]}' not found. Available datasets: {available}") from None

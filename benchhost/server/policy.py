@@ -57,13 +57,13 @@ def describe(policy: Policy, settings: Settings) -> list[str]:
     if policy.tells_tenants:
         if policy.admits_unlisted:
             said.append(
-                "there is no allowlist: every tenant of the Descope project may use every dataset, but those that "
-                "were granted something here, which may use that, and those that were revoked"
+                "there is no allowlist: every tenant of the Descope project may use every dataset, but one that was "
+                "granted datasets here may use those alone, and one that was revoked none"
             )
         else:
             said.append(
-                f"a tenant may use what it was granted: {len(policy.listed)} are in the allowlist, "
-                "and `benchhost audit` tells of those of the store; all others are refused"
+                "a tenant may use what `benchhost grant` or the allowlist opens to it "
+                f"(tenants in the allowlist: {len(policy.listed)}), and whoever is in neither is refused"
             )
         if "bearer" in policy.modes:
             said.append("the API key is of no tenant: it is refused on /v1 of a benchmark")

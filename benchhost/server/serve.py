@@ -150,7 +150,8 @@ def serve(settings: Settings) -> None:
                 installed=installed,
             )
     tell = _log.warning if policy.is_open else _log.info
-    tell("who is let in", modes=list(policy.modes), enforced=describe(policy, settings))
+    for sentence in describe(policy, settings):
+        tell(sentence, auth=list(policy.modes))
     server = Server(
         "benchhost",
         address=settings.host,

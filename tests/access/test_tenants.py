@@ -122,7 +122,8 @@ def test_no_dataset_means_the_default_one_which_must_be_granted_too(tries, calle
 def test_the_shape_of_a_request_is_looked_at_before_the_dataset(host, ask, callers):
     body = {"run_id": "r", "task_id": 7, "dataset": "validation"}
     for path in ("evaluate-response", "final-score", "v1/evaluate", "v1/score", "v1/evaluate-batch"):
-        assert ask(host.url, "POST", f"/b/my-bench/{path}", body, callers["tenant"]).status == 422
+        for caller in ("tenant", "another", "api key"):
+            assert ask(host.url, "POST", f"/b/my-bench/{path}", body, callers[caller]).status == 422
 
 
 @pytest.mark.parametrize("first, second, status", [("validation", "default", 200), ("default", "validation", 403)])
@@ -252,6 +253,5 @@ def test_no_credential_is_logged_or_repeated(host, ask, callers, operator):
 
 def test_it_is_said_at_the_start_who_is_let_in(host):
     said = host.said()
-    assert "who is let in" in said
     assert "whoever shows a key of this host is let in" in said
     assert "the API key is of no tenant" in said

@@ -87,7 +87,7 @@ def test_an_open_host_says_so_and_which_models_everybody_may_run():
 
 def test_a_host_of_tenants_says_how_many_are_in_the_allowlist_and_that_the_api_key_is_of_none():
     told = said(auth=("keys", "bearer"), api_key="k", allowlist_json='{"tenants": {"acme": {}}}')
-    assert "1 are in the allowlist" in told
+    assert "(tenants in the allowlist: 1)" in told
     assert "the API key is of no tenant" in told
     assert "k is" not in told
 
