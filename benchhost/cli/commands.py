@@ -27,7 +27,8 @@ class Commands(click.Group):
             return None
         module, _ = self.table[cmd_name]
         loaded = importlib.import_module(module)
-        command: click.Command = getattr(loaded, cmd_name, None) or getattr(loaded, f"{cmd_name}_")
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(loaded, name, None) or getattr(loaded, f"{name}_")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from benchhost.access import Listed, is_tenant, new_key, pattern, read_allowlist, together
 from benchhost.cli.stored import opened_store
+from benchhost.cli.words import moment
 from benchhost.errors import UsageError
 from benchhost.server.policy import describe, modes_of, policy_of
 from benchhost.settings import Settings
@@ -165,9 +166,7 @@ def when(text: str) -> float:
 
 def moment_or_never(seconds: float | None) -> str:
     """Say a time, in UTC."""
-    if seconds is None:
-        return "never"
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return "never" if seconds is None else moment(seconds)
 
 
 def key_line(key: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -12,6 +12,10 @@ import msgspec
 from benchhost.cli.options import read, settings_options
 from benchhost.cli.run_options import as_json, print_json
 from benchhost.errors import BenchhostError
+
+if TYPE_CHECKING:
+    from benchhost.settings import Settings
+    from benchhost.wire.native import Plugin
 
 
 @click.command()
@@ -26,22 +30,27 @@ def plugins(config: Path | None, as_json: bool, **flags: Any) -> None:
     asyncio.run(_list(settings, as_json))
 
 
-async def _list(settings: Any, as_json: bool) -> None:
-    from benchhost import log
-    from benchhost.discovery import entries
+async def loaded(settings: Settings) -> tuple[list[Plugin], dict[tuple[str, str], str]]:
+    """Load every plugin as the server would; return what is to be told of them, and the causes of their faults."""
     from benchhost.evaluation.roster import Roster
     from benchhost.server.host import hosting
     from benchhost.server.plugins import state_of
 
-    log.configure(settings.log_level, settings.log_format)
     roster = Roster(hosting(settings))
     try:
         await roster.open()
         await roster.loaded()
-        causes = {(fault.entry.name, fault.entry.object): fault.cause for fault in roster.faults()}
-        told = state_of(roster)
+        return state_of(roster), {(fault.entry.name, fault.entry.object): fault.cause for fault in roster.faults()}
     finally:
         await roster.close()
+
+
+async def _list(settings: Settings, as_json: bool) -> None:
+    from benchhost import log
+    from benchhost.discovery import entries
+
+    log.configure(settings.log_level, settings.log_format)
+    told, causes = await loaded(settings)
     if as_json:
         documents = [
             msgspec.to_builtins(plugin) | {"cause": causes.get((plugin.name, plugin.object))} for plugin in told

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -98,11 +97,6 @@ def show_comparison(first: str, second: str, found: Comparison, notes: Iterable[
     for note in notes:
         facts.add_row("note", Text(note, style="yellow"))
     console().print(facts)
-
-
-def moment(seconds: float) -> str:
-    """Say a time."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def console() -> Console:

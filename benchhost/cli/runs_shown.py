@@ -27,7 +27,8 @@ def list_(benchmark: str | None, limit: int, as_json: bool, config: Path | None,
         print_json({"runs": runs})
         return
     from benchhost.cli import words
-    from benchhost.cli.report import moment, show_runs
+    from benchhost.cli.report import show_runs
+    from benchhost.cli.words import moment
 
     if not runs:
         click.echo("No run is recorded. Try: benchhost run arithmetic --model scripted/reference")

@@ -9,8 +9,9 @@ from benchhost.cli.commands import Commands
 from benchhost.cli.keys import KEYS
 from benchhost.cli.main import COMMANDS, cli
 from benchhost.cli.runs import RUNS
+from benchhost.cli.sandbox import IMAGE, SANDBOX
 
-GROUPS = {"runs": RUNS, "keys": KEYS}
+GROUPS = {"runs": RUNS, "keys": KEYS, "sandbox": SANDBOX, "sandbox image": IMAGE}
 EVERY = [*COMMANDS, *(f"{group} {name}" for group, table in GROUPS.items() for name in table)]
 
 
@@ -43,7 +44,7 @@ def test_an_option_that_has_a_default_says_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", [f"{group} {name}" for group, table in GROUPS.items() for name in table])
 def test_the_list_of_a_group_says_of_a_command_what_its_help_says(name: str) -> None:
-    group, command = name.split()
+    group, _, command = name.rpartition(" ")
     assert (command_of(name).help or "").startswith(GROUPS[group][command][1])
 
 

@@ -17,6 +17,7 @@ from benchhost import Response, registry, scoring
 from benchhost.cli.keys import KEYS
 from benchhost.cli.main import COMMANDS, cli
 from benchhost.cli.runs import RUNS
+from benchhost.cli.sandbox import IMAGE, SANDBOX
 from benchhost.contract import Benchmark, Context, EvaluationStatus, GenerationStatus, Result, Runner, Task
 from benchhost.errors import BenchhostError, GradingFailed, RequestError
 from benchhost.integrity.checks import CHECKS
@@ -28,14 +29,14 @@ from benchhost.server.problems import NotScored
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
 from benchhost.settings import describe
 
-GROUPS = {"runs": RUNS, "keys": KEYS}
+GROUPS = {"runs": RUNS, "keys": KEYS, "sandbox": SANDBOX, "sandbox image": IMAGE}
 
 
-def every_command():
+def every_command(names=COMMANDS):
     """The commands by their names, those of a group behind it."""
-    for name in COMMANDS:
+    for name in names:
         yield name
-        yield from (f"{name} {inner}" for inner in GROUPS.get(name, ()))
+        yield from every_command(f"{name} {inner}" for inner in GROUPS.get(name, ()))
 
 
 EVERY_COMMAND = list(every_command())

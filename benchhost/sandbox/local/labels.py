@@ -19,6 +19,13 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def labelled(folder: Path) -> list[SandboxInfo]:
+    """Read what is known of all sandboxes of a folder, the oldest first."""
+    places = folder.iterdir() if folder.is_dir() else ()
+    found = [info for info in map(read_label, places) if info is not None]
+    return sorted(found, key=lambda info: info.created_at or 0)
+
+
 def read_label(folder: Path) -> SandboxInfo | None:
     """Read what is known of a sandbox; ``None`` when it is gone, or not ready yet."""
     try:

@@ -15,7 +15,7 @@ from benchhost.sandbox.local.image_store import ImageStore
 from benchhost.sandbox.local.images import HOST, resolve_image
 from benchhost.sandbox.local.keeper import SANDBOXES
 from benchhost.sandbox.local.keeping import ask, attach
-from benchhost.sandbox.local.labels import is_id, read_label
+from benchhost.sandbox.local.labels import is_id, labelled
 from benchhost.sandbox.local.messages import Message
 from benchhost.sandbox.local.sandbox import LocalSandbox
 from benchhost.sandbox.local.tiers import TIERS
@@ -111,9 +111,9 @@ class LocalProvider(Provider):
         return sandbox
 
     async def list(self, labels: Mapping[str, str] | None = None) -> Sequence[SandboxInfo]:
-        found = await anyio.to_thread.run_sync(self._listed)
+        found = await anyio.to_thread.run_sync(labelled, self._folder / SANDBOXES)
         wanted = (labels or {}).items()
-        return sorted((info for info in found if wanted <= info.labels.items()), key=lambda info: info.created_at or 0)
+        return [info for info in found if wanted <= info.labels.items()]
 
     async def delete(self, id: str) -> None:  # noqa: A002 - likewise
         if is_id(id):
@@ -127,10 +127,6 @@ class LocalProvider(Provider):
 
     def _sandbox(self, id: str) -> LocalSandbox:  # noqa: A002 - likewise
         return LocalSandbox(id, self._folder / SANDBOXES / id)
-
-    def _listed(self) -> Sequence[SandboxInfo]:
-        found = [read_label(place) for place in (self._folder / SANDBOXES).iterdir()]
-        return [info for info in found if info is not None]
 
 
 def _absolute(path: str) -> Path:

@@ -1,0 +1,157 @@
+"""What ``benchhost doctor`` looks at. Each function looks at one thing and says what it found; none raises."""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+import sys
+import tempfile
+import tomllib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from benchhost.errors import BenchhostError
+from benchhost.settings import CONFIG_FILE, CONFIG_VARIABLE, Settings, describe
+
+if TYPE_CHECKING:
+    from benchhost.contract import Capabilities
+
+Outcome = Literal["ok", "warning", "problem"]
+"""``problem``: it is less than what the settings ask for, or a secret lies open."""
+
+_SECRETS = frozenset({doc.name for doc in describe() if doc.secret} | {"benchmarks"})
+
+
+class Checkup(msgspec.Struct, frozen=True):
+    """What was looked at, what came of it, and what there is to say: what is enforced, what is not, what to change."""
+
+    name: str
+    outcome: Outcome
+    said: list[str]
+
+
+async def examine(settings: Settings, config: Path | None) -> AsyncIterator[Checkup]:
+    """Look at everything, one after the other."""
+    yield _python()
+    yield await _sandboxes(settings)
+    yield _access(settings)
+    yield _secrets(settings, config)
+    yield await _store(settings)
+    yield await _plugins(settings)
+
+
+def _python() -> Checkup:
+    machine = f"{platform.system()} {platform.release()}, {platform.machine()}"
+    return Checkup("python", "ok", [f"Python {platform.python_version()} at {sys.executable}, on {machine}"])
+
+
+async def _sandboxes(settings: Settings) -> Checkup:
+    from benchhost.sandbox import open_provider
+    from benchhost.server.sandboxes import own_provider
+
+    try:
+        name, config = own_provider(settings)
+        if name is None:
+            return Checkup("sandboxes", "ok", ["there are to be none: the setting sandbox is none"])
+        with tempfile.TemporaryDirectory(prefix="benchhost-doctor-") as folder:
+            if name == "local":  # the state folder is left as it is
+                config |= {"folder": folder}
+            provider = await open_provider(name, config)
+            try:
+                found = await provider.capabilities()
+            finally:
+                await provider.aclose()
+    except BenchhostError as error:
+        lowest = f"the settings ask for {settings.sandbox} and an isolation of at least {settings.min_isolation}"
+        return Checkup("sandboxes", "problem", [str(error), lowest])
+    return Checkup("sandboxes", "warning" if found.why else "ok", _told(name, found))
+
+
+def _told(name: str, found: Capabilities) -> list[str]:
+    said = [f"{name}, isolation {found.isolation}, proved by making one"]
+    said += [f"stronger is not to be had: {why}" for why in found.why]
+    how = {
+        "hard": "the kernel keeps it",
+        "polled": "looked at again and again, so that it may be exceeded for a moment",
+        "none": "not limited",
+    }
+    said += [f"limit of {limit}: {how[kept]}" for limit, kept in found.limits.items()]
+    said.append(f"networks: {', '.join(found.networks)}")
+    if name == "local":
+        said.append("`benchhost sandbox escape-suite` tries to get out")
+    return said
+
+
+def _access(settings: Settings) -> Checkup:
+    from benchhost.server.policy import describe as told
+    from benchhost.server.policy import policy_of
+
+    try:
+        policy = policy_of(settings)
+    except BenchhostError as error:
+        return Checkup("access", "problem", [str(error)])
+    return Checkup("access", "warning" if policy.is_open else "ok", told(policy, settings))
+
+
+def _secrets(settings: Settings, config: Path | None) -> Checkup:
+    """Look whether other users of this machine may read what is secret."""
+    said: list[str] = []
+    outcome: Outcome = "ok"
+    file = config or Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_FILE)
+    if _is_open(file) and (held := _secrets_in(file)):
+        outcome = "problem"
+        said.append(f"{file} holds {', '.join(held)}, and everybody on this machine may read it: chmod 600 {file}")
+    for path in sorted(settings.state.glob("*")):
+        if path.is_file() and _is_open(path):
+            outcome = "problem"
+            said.append(f"{path} is the host's own, and everybody on this machine may read it: chmod 600 {path}")
+    return Checkup("secrets", outcome, said or ["no other user of this machine may read them"])
+
+
+def _is_open(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & (stat.S_IRGRP | stat.S_IROTH))
+
+
+def _secrets_in(file: Path) -> list[str]:
+    return sorted(_SECRETS & tomllib.loads(file.read_text("utf-8")).keys())
+
+
+async def _store(settings: Settings) -> Checkup:
+    from benchhost.cli.stored import opened_store
+    from benchhost.store import DATABASE
+
+    place = settings.state / DATABASE
+    if not place.exists():
+        above = next(each for each in (settings.state, *settings.state.absolute().parents) if each.exists())
+        if not os.access(above, os.W_OK):
+            return Checkup("store", "problem", [f"{place} is not there, and {above} cannot be written"])
+        return Checkup("store", "ok", [f"{place} is not there yet: the first command that needs it makes it"])
+    try:
+        async with opened_store(settings):
+            pass
+    except (BenchhostError, OSError) as error:
+        return Checkup("store", "problem", [f"{place} cannot be used: {error}"])
+    return Checkup("store", "ok", [f"{place} can be read and written"])
+
+
+async def _plugins(settings: Settings) -> Checkup:
+    from benchhost.cli.plugins import loaded
+
+    told, causes = await loaded(settings)
+    faulty = [plugin for plugin in told if plugin.state != "serving"]
+    said = [f"{len(told) - len(faulty)} of {len(told)} benchmarks can be served"]
+    for plugin in faulty:
+        cause = causes.get((plugin.name, plugin.object), "").strip().splitlines()
+        said.append(f"{plugin.name} is faulty: {plugin.reason}{f': {cause[-1]}' if cause else ''}")
+    if faulty:
+        said.append("`benchhost plugins` tells the causes")
+    outcome: Outcome = "ok" if not faulty else "problem" if settings.strict else "warning"
+    return Checkup("plugins", outcome, said)

@@ -1,0 +1,249 @@
+"""Sandboxes from the command line: made, used, listed, deleted; their images; attacks on them; and the doctor."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from benchhost.sandbox.escape.attack import Finding
+
+
+@pytest.fixture
+def sandbox(benchhost):
+    """The id of a sandbox, which is deleted at the end."""
+    made = benchhost("sandbox", "create", "--label", "for=tests", "--env", "COLOUR=red", "--memory", "1", "--disk", "1")
+    assert (made.code, made.err) == (0, "")
+    yield made.out.strip()
+    benchhost("sandbox", "rm", made.out.strip())
+
+
+@pytest.fixture
+def image(tmp_path) -> Path:
+    """An image with one file, as `docker save` writes it."""
+    import hashlib
+    import platform
+
+    def tar(**files: bytes) -> bytes:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            for name, data in files.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+        return buffer.getvalue()
+
+    layer = tar(motd=b"hello")
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+    diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}"]
+    config = json.dumps({"architecture": architecture, "os": "linux", "rootfs": {"diff_ids": diff_ids}}).encode()
+    name = f"{hashlib.sha256(config).hexdigest()}.json"
+    manifest = json.dumps([{"Config": name, "RepoTags": ["small:1"], "Layers": ["layer.tar"]}]).encode()
+    path = tmp_path / "small.tar"
+    path.write_bytes(tar(**{"manifest.json": manifest, name: config, "layer.tar": layer}))
+    return path
+
+
+def test_a_command_in_a_sandbox_says_what_it_says_and_ends_as_it_ends(sandbox, benchhost) -> None:
+    said = benchhost("sandbox", "exec", sandbox, "echo $COLOUR; echo wrong >&2; exit 3")
+    assert said == (3, "red\n", "wrong\n")
+
+
+def test_several_words_are_a_program_and_its_arguments(sandbox, benchhost) -> None:
+    said = benchhost("sandbox", "exec", sandbox, "--cwd", "/tmp", "--", "ls", "-d", "..", "$COLOUR ;")
+    assert said.out == "..\n"
+    assert "$COLOUR ;" in said.err
+
+
+def test_a_command_in_a_sandbox_is_told_of_as_json(sandbox, benchhost) -> None:
+    said = benchhost("sandbox", "exec", "--json", "--env", "COLOUR=blue", sandbox, "echo $COLOUR; exit 4")
+    assert said.code == 4
+    assert (said.json["stdout"], said.json["stderr"], said.json["code"], said.json["reason"]) == (
+        "blue\n",
+        "",
+        4,
+        "exited",
+    )
+
+
+@pytest.mark.parametrize(
+    "command, options, code, reason",
+    [
+        ("sleep 30", ["--timeout", "0.3"], 124, "timeout"),
+        ("kill -9 $$", [], 137, None),
+        ("yes", ["--max-output", "1"], 125, "output_limit"),
+    ],
+)
+def test_a_command_that_is_ended_says_why_with_its_code(sandbox, benchhost, command, options, code, reason) -> None:
+    said = benchhost("sandbox", "exec", *options, sandbox, command)
+    assert said.code == code
+    assert said.err == ("" if reason is None else f"Error: the command was ended: {reason}\n")
+
+
+def test_a_command_is_given_what_comes_from_standard_input(sandbox, state) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchhost", "sandbox", "exec", "-i", sandbox, "cat"],
+        input=b"\0binary\xff",
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout) == (0, b"\0binary\xff")
+
+
+def test_sandboxes_are_listed_by_their_labels_until_they_are_deleted(sandbox, benchhost) -> None:
+    assert sandbox in benchhost("sandbox", "ls", "--label", "for=tests").out
+    assert benchhost("sandbox", "ls", "--label", "for=others").out == ""
+    [told] = benchhost("sandbox", "ls", "--json").json["sandboxes"]
+    assert (told["id"], told["labels"], told["state"]) == (sandbox, {"for": "tests"}, "running")
+    assert benchhost("sandbox", "rm", sandbox).out == "1 deleted\n"
+    assert benchhost("sandbox", "ls", "--json").json == {"sandboxes": []}
+    assert "no sandbox" in benchhost("sandbox", "exec", sandbox, "true").err
+
+
+def test_a_new_sandbox_is_told_of_as_json(benchhost) -> None:
+    made = benchhost("sandbox", "create", "--json", "--memory", "1").json
+    assert (made["state"], made["resources"]["memory"]) == ("running", 1)
+    assert benchhost("sandbox", "rm", "--all").out == "1 deleted\n"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["create", "--env", "COLOUR"], "--env: expected NAME=VALUE"),
+        (["create", "--image", "a", "--snapshot", "b"], "at most one"),
+        (["create", "--sandbox", "none"], "no sandboxes"),
+        (["rm"], "say which"),
+        (["rm", "x", "--all"], "say which"),
+        (["escape-suite", "--only", "magic"], "no attack is called 'magic'"),
+    ],
+)
+def test_a_command_that_is_called_wrongly_says_how(benchhost, arguments, message) -> None:
+    said = benchhost("sandbox", *arguments)
+    assert said.code == 2
+    assert message in said.err
+
+
+def test_an_image_that_is_not_here_is_answered_with_what_to_do(benchhost) -> None:
+    said = benchhost("sandbox", "create", "--image", "python:3.12")
+    assert (said.code, said.out) == (1, "")
+    assert "benchhost sandbox image load FILE --as 'python:3.12'" in said.err
+
+
+def test_an_image_is_loaded_listed_and_removed(benchhost, image) -> None:
+    loaded = benchhost("sandbox", "image", "load", image, "--as", "mine", "--json").json
+    assert loaded["names"] == ["mine:latest"]
+    assert benchhost("sandbox", "image", "load", image).out.startswith("small:1  sha256:")
+    [told] = benchhost("sandbox", "image", "ls", "--json").json["images"]
+    assert (told["names"], told["digest"]) == (["mine:latest", "small:1"], loaded["digest"])
+    assert "mine:latest, small:1" in benchhost("sandbox", "image", "ls").out
+    assert benchhost("sandbox", "image", "rm", "mine", "small:1").code == 0
+    assert benchhost("sandbox", "image", "ls").out == ""
+    assert "no image is called" in benchhost("sandbox", "image", "rm", "mine").err
+
+
+def test_a_file_that_holds_no_image_says_so(benchhost, tmp_path) -> None:
+    (tmp_path / "no-image").write_bytes(b"no image" * 1000)
+    said = benchhost("sandbox", "image", "load", tmp_path / "no-image", "--as", "x")
+    assert said.code == 1
+    assert "no-image cannot be loaded: it is no archive" in said.err
+
+
+def test_an_image_in_use_is_not_removed(benchhost, image, state) -> None:
+    benchhost("sandbox", "image", "load", image)
+    used = state / "sandboxes" / "sandboxes" / ("0" * 32)
+    used.mkdir(parents=True)
+    label = {"id": "0" * 32, "labels": {}, "image": "small:1", "created_at": 0.0}
+    (used / "label.json").write_text(json.dumps(label))
+    said = benchhost("sandbox", "image", "rm", "small:1")
+    assert said.code == 1
+    assert f"in use by {'0' * 32}" in said.err
+    assert benchhost("sandbox", "image", "rm", "--force", "small:1").code == 0
+
+
+def test_attacks_are_shown_as_a_table_with_their_verdicts(benchhost) -> None:
+    said = benchhost("sandbox", "escape-suite", "--only", "host-file", "--only", "own-environment")
+    assert said.code == 0, said
+    assert "Attacks on local, isolation " in said.out
+    assert "reads a file of the host" in said.out
+    assert said.out.rstrip().endswith("2 stopped")
+
+
+@pytest.mark.parametrize("verdict, code", [("stopped", 0), ("not applicable", 0), ("escaped", 1), ("unclear", 1)])
+def test_an_attack_that_got_out_or_broke_makes_the_command_fail(benchhost, monkeypatch, verdict, code) -> None:
+    async def found(opening, *_, **__):
+        await (await opening()).aclose()
+        yield Finding(name="host-file", tries="reads", verdict=verdict, why="evidence [of] it")
+
+    monkeypatch.setattr("benchhost.sandbox.escape.suite.attack_provider", found)
+    said = benchhost("sandbox", "escape-suite", "--json")
+    assert said.code == code
+    assert said.json["attacks"][0]["verdict"] == verdict
+    assert "evidence [of] it" in benchhost("sandbox", "escape-suite").out
+
+
+@pytest.fixture
+def checks(benchhost):
+    def look(*arguments):
+        said = benchhost("doctor", "--json", "--only", "arithmetic", *arguments)
+        return said.code, {each["name"]: each for each in said.json["checks"]}
+
+    return look
+
+
+def test_the_doctor_says_what_is_enforced_here(checks, state) -> None:
+    code, found = checks()
+    assert code == 0
+    assert list(found) == ["python", "sandboxes", "access", "secrets", "store", "plugins"]
+    sandboxes = "\n".join(found["sandboxes"]["said"])
+    assert "isolation " in sandboxes
+    assert "limit of memory: " in sandboxes
+    assert found["access"]["outcome"] == "warning", "everybody is let in, and that is to be said"
+    assert not state.exists(), "looking changes nothing"
+
+
+def test_the_doctor_tells_of_less_than_the_settings_ask_for(checks, monkeypatch) -> None:
+    monkeypatch.setenv("BENCHHOST_AUTH", "bearer")
+    code, found = checks("--sandbox", "magic")
+    assert code == 1
+    assert found["sandboxes"]["outcome"] == "problem"
+    assert "magic" in found["sandboxes"]["said"][0]
+    assert found["access"]["outcome"] == "problem"
+    assert "BENCHHOST_API_KEY" in found["access"]["said"][0]
+
+
+def test_the_doctor_finds_secrets_that_lie_open(checks, tmp_path, state) -> None:
+    Path("benchhost.toml").write_text('api_key = "very secret"\n')
+    Path("benchhost.toml").chmod(0o600)
+    assert checks()[1]["secrets"]["outcome"] == "ok"
+    Path("benchhost.toml").chmod(0o644)
+    state.mkdir()
+    (state / "benchhost.db").touch(0o644)
+    (state / "benchhost.db").chmod(0o644)
+    code, found = checks()
+    assert code == 1
+    assert "api_key" in found["secrets"]["said"][0]
+    assert "very secret" not in json.dumps(found)
+    assert "benchhost.db" in found["secrets"]["said"][1]
+
+
+def test_the_doctor_finds_a_store_that_cannot_be_used(checks, state) -> None:
+    state.mkdir()
+    (state / "benchhost.db").write_bytes(b"this is no database, although it is long enough to be one" * 100)
+    (state / "benchhost.db").chmod(0o600)
+    code, found = checks()
+    assert code == 1
+    assert found["store"]["outcome"] == "problem"
+
+
+def test_the_doctor_tells_of_faulty_plugins_and_fails_where_they_are_fatal(benchhost, monkeypatch) -> None:
+    for variable in [name for name in os.environ if "GSM8K" in name]:
+        monkeypatch.delenv(variable)
+    said = benchhost("doctor", "--only", "gsm8k")
+    assert said.code == 0
+    assert "gsm8k is faulty: wrong-settings" in said.out
+    assert benchhost("doctor", "--only", "gsm8k", "--strict").code == 1
