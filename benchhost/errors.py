@@ -15,6 +15,7 @@
     │   ├── UnknownTask        the dataset has no such task
     │   ├── UnknownEvaluation  no evaluation of that id
     │   ├── UnknownRun         no run of that id
+    │   ├── UnknownSandbox     no sandbox of that id is the caller's
     │   ├── NotOffered         the benchmark does not offer this
     │   ├── NoVersions         a version of a dataset is asked for, and none can be chosen
     │   ├── Unauthorized       the credential is missing or wrong
@@ -174,6 +175,13 @@ class UnknownRun(RequestError):
 
     slug = "unknown-run"
     title = "Unknown run"
+
+
+class UnknownSandbox(RequestError):
+    """The caller has no sandbox of that id on this host."""
+
+    slug = "unknown-sandbox"
+    title = "Unknown sandbox"
 
 
 class NotOffered(RequestError):

@@ -169,6 +169,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="The weakest isolation of sandboxes on this machine that will do."),
     ] = "uid"
     max_sandboxes: Annotated[int, Meta(description="Sandboxes on this machine that are there at once.", ge=1)] = 256
+    allow_sandboxes: Annotated[
+        bool, Meta(description="Let callers make sandboxes of their own here, and run commands in them.")
+    ] = False
+    max_sandboxes_per_tenant: Annotated[
+        int, Meta(description="Sandboxes that the callers of one tenant may have here at once.", ge=1)
+    ] = 16
+    max_sockets: Annotated[int, Meta(description="WebSockets that are open at once in each worker.", ge=1)] = 1000
+    socket_timeout: Annotated[
+        float, Meta(description="Seconds within which a client of a WebSocket must say what it wants.", gt=0)
+    ] = 60.0
+    socket_heartbeat: Annotated[
+        float, Meta(description="Seconds of silence after which a WebSocket says that work still goes on.", gt=0)
+    ] = 60.0
     daytona_hosts: Annotated[
         tuple[str, ...],
         Meta(

@@ -29,7 +29,17 @@ KEY = "sk-double-0123456789abcdef"
 @pytest.fixture(scope="session")
 def folders() -> ModuleType:
     """The provider of sandboxes of ``folders.py``."""
-    spec = importlib.util.spec_from_file_location("folders", Path(__file__).parent / "folders.py")
+    return _module("folders")
+
+
+@pytest.fixture(scope="session")
+def vals() -> ModuleType:
+    """The client of ``vals_client.py``."""
+    return _module("vals_client")
+
+
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

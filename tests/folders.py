@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -119,17 +120,18 @@ class Folder(Sandbox):
         where = self.at(cwd or "/")
         where.mkdir(parents=True, exist_ok=True)
         words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            cwd=where,
-            env={"PATH": os.environ["PATH"], "ROOT": str(self.root / "files"), **(env or {})},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        process.stdin.write(stdin)
-        process.stdin.close()
+        with tempfile.TemporaryFile() as given:  # a pipe may be closed by the time that it is written to
+            given.write(stdin)
+            given.seek(0)
+            process = await asyncio.create_subprocess_exec(
+                *words,
+                cwd=where,
+                env={"PATH": os.environ["PATH"], "ROOT": str(self.root / "files"), **(env or {})},
+                stdin=given,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
         running = Running(process, timeout, max_output)
         try:
             yield running
@@ -159,7 +161,7 @@ class Folder(Sandbox):
 
 
 class Folders(Provider):
-    """``config`` has the ``state`` folder; a file ``most`` in it says how many sandboxes there may be."""
+    """``config`` has the ``folder``; a file ``most`` in it says how many sandboxes there may be."""
 
     name = "folders"
 
@@ -171,9 +173,9 @@ class Folders(Provider):
     async def open(cls, config):
         if config.get("key") == "wrong":
             raise SandboxRefused("the key SECRET-KEY is wrong")
-        if "state" not in config:
-            raise SandboxUnavailable("no state folder is given")
-        return cls(Path(config["state"]))
+        if "folder" not in config:
+            raise SandboxUnavailable("no folder is given")
+        return cls(Path(config["folder"]))
 
     async def capabilities(self):
         return Capabilities(isolation="nothing")

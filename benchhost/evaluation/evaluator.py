@@ -89,7 +89,7 @@ class Evaluator:
             response = _what(submission)
             claim = self._claim(benchmark, context, submission.task, response)
             if claim.id not in self._running:
-                gate = self._gate(benchmark, context.tenant)
+                gate = self.gate(benchmark, context.tenant)
                 try:
                     gate.enter(1)
                 except Busy:
@@ -117,7 +117,7 @@ class Evaluator:
                 claim = self._claim(benchmark, context, submission.task, response)
                 positions.setdefault(claim.id, []).append(position)
                 wanted[claim.id] = (claim, response)
-            gate = self._gate(benchmark, context.tenant)
+            gate = self.gate(benchmark, context.tenant)
             scored: dict[str, Evaluation] = {}
             new = {id_: each for id_, each in wanted.items() if id_ not in self._running}
             try:
@@ -148,7 +148,7 @@ class Evaluator:
         found = await self._store.evaluations(ids)
         return {id_: evaluation for id_, evaluation in found.items() if evaluation.status == "scored"}
 
-    def _gate(self, benchmark: HostedBenchmark, tenant: str) -> Gate:
+    def gate(self, benchmark: HostedBenchmark, tenant: str) -> Gate:
         """Find the gate of a benchmark, or that of one tenant before it if those are limited."""
         limits = self._limits
         name = benchmark.name

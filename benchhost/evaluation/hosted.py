@@ -118,6 +118,17 @@ class HostedBenchmark:
         assert self._description is not None
         return self._description.accepted
 
+    @property
+    def eval_mode(self) -> Literal["text", "sandbox"]:
+        """Whether it judges responses as text, or what is done in a sandbox, once it is loaded."""
+        return "text" if self.offers("evaluate_response") else "sandbox"
+
+    @property
+    def timeouts(self) -> tuple[float, float]:
+        """The seconds that setting up, and that judging may take, once it is loaded."""
+        assert self._description is not None
+        return self._description.setup_timeout, self._description.evaluation_timeout
+
     def offers(self, hook: str) -> bool:
         """Whether the author has written a hook, once it is loaded."""
         assert self._description is not None

@@ -21,6 +21,7 @@ from benchhost.server.openapi import openapi
 from benchhost.server.problems import exception_handler, send_problem
 from benchhost.server.raw import raw_routes
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
+from benchhost.server.sockets import Sockets
 
 _SLASHES = re.compile("/{2,}")
 
@@ -32,12 +33,16 @@ class App:
         self._host = host
         self._litestar = _litestar(host)
         self._raw = raw_routes(BENCHMARK_ROUTES)
+        self._sockets = Sockets(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection."""
+        if "//" in scope.get("path", ""):  # some clients join their base URL and the path with one slash too many
+            scope["path"] = _SLASHES.sub("/", scope["path"])
+        if scope["type"] == ScopeType.WEBSOCKET:
+            await self._sockets.serve(scope, receive, send)
+            return
         if scope["type"] == ScopeType.HTTP:
-            if "//" in scope["path"]:  # some clients join their base URL and the path with one slash too many
-                scope["path"] = _SLASHES.sub("/", scope["path"])
             try:
                 if scope["path"] != "/health":
                     await self._host.plugins_found()
@@ -73,11 +78,12 @@ def _litestar(host: Host) -> Litestar:
     # One router serves every benchmark. A router for each would cost a second of start-up for fifty of
     # them, and could not follow a reload.
     benchmarks = Router("/b/{name:str}", route_handlers=BENCHMARK_ROUTES, dependencies={"benchmark": _benchmark_is()})
-    for route in benchmarks.routes:
+    of_host = Router("/", route_handlers=[*HOST_ROUTES, openapi])
+    for route in (*benchmarks.routes, *of_host.routes):
         if isinstance(route, HTTPRoute):  # its OPTIONS knows only the first handler of the path; it is made anew
             route.route_handlers = [each for each in route.route_handlers if each.http_methods != {"OPTIONS"}]
     return Litestar(
-        [benchmarks, *HOST_ROUTES, openapi],
+        [benchmarks, of_host],
         lifespan=[open_host],
         state=State({"host": host}, deep_copy=False),
         dependencies={

@@ -130,7 +130,7 @@ async def admit(scope: Scope, host: Host) -> Admitted:
     Raises :class:`~benchhost.errors.Unauthorized` and :class:`~benchhost.errors.TrialRefused`, what
     :meth:`benchhost.access.Gatekeeper.identify` raises, and whatever a benchmark's own rule raises.
     """
-    name, rest = _benchmark_of(scope["path"])
+    name, rest = parted(scope["path"])
     benchmark = None if name is None else await _served(host, name)
     if rest == "/health":
         return Admitted(Caller(), benchmark, False, name, rest)
@@ -215,13 +215,13 @@ def refuse_pinned_version(scope: HTTPScope) -> None:
     Raises :class:`~benchhost.errors.NoVersions`.
     """
     if any(key == b"x-benchmark-dataset-version" for key, _ in scope["headers"]):
-        name, rest = _benchmark_of(scope["path"])
+        name, rest = parted(scope["path"])
         if name is not None and not is_public(name, rest):
             raise NoVersions("Dataset version selection is not supported")
 
 
-def _benchmark_of(path: str) -> tuple[str | None, str]:
-    """Part the name of the benchmark from the rest of a path."""
+def parted(path: str) -> tuple[str | None, str]:
+    """Part the name of the benchmark, if a path is about one, from the rest of it."""
     if not path.startswith("/b/"):
         return None, path.rstrip("/")
     name, _, rest = path[3:].partition("/")

@@ -16,6 +16,7 @@ from benchhost.errors import (
     NotOffered,
     PayloadRefused,
     RequestError,
+    SandboxUnavailable,
     StoreFailed,
     UnknownDataset,
     UnknownEvaluation,
@@ -28,6 +29,7 @@ from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import NotFound, NotScored, answer_to
 from benchhost.server.raw import JSON_LINES, Call, Reply, raw_post
+from benchhost.server.submissions import must_take_submissions, submitted
 from benchhost.server.trial import ERROR, result_of_trial, score_of_trial
 from benchhost.tasks import Catalogue
 from benchhost.wire import native, vals
@@ -118,21 +120,18 @@ async def evaluate_response(call: Call) -> Reply:
     body=EvaluateRequest,
     answer=EvaluateAnswer,
     headers=_HEADERS,
-    raises=[NotOffered, UnknownDataset, NotFound, PayloadRefused, *_NOT_NOW],
+    raises=[NotOffered, UnknownDataset, NotFound, PayloadRefused, SandboxUnavailable, *_NOT_NOW],
 )
 async def evaluate(call: Call) -> Reply:
     """Judge a response as part of a run. A failure to judge it is an answer too: `status` is `error` then."""
     request = decode(_evaluate, call.body)
-    catalogue = await _ready_for(call, request.dataset)
+    catalogue = await call.admitted.catalogue(call.benchmark, request.dataset)
+    must_take_submissions(call.benchmark)
     if request.task_id not in catalogue.positions:
         raise NotFound(f"Task not found: {request.task_id[:200]}")
-    if request.payload.type != "text":
-        raise PayloadRefused(f"This benchmark does not accept {request.payload.type} submissions.")
-    evaluation = await call.host.evaluator.evaluate(
-        call.benchmark,
-        Context(call.tenant, catalogue.name, request.run_id),
-        Submission(request.task_id, request.payload.data),
-    )
+    context = Context(call.tenant, catalogue.name, request.run_id)
+    what = submitted(call.benchmark, call.host.sandboxes, context, request)
+    evaluation = await call.host.evaluator.evaluate(call.benchmark, context, what)
     verdict = _Verdict(
         request.run_id,
         request.task_id,

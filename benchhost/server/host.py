@@ -15,12 +15,15 @@ import msgspec
 from benchhost.access import Gatekeeper
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.limits import Limits
+from benchhost.evaluation.own_sandboxes import OwnSandboxes
 from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.roster import Hosting, Roster
+from benchhost.evaluation.setups import Setups
 from benchhost.log import get_logger
 from benchhost.registry import Fault
 from benchhost.server.bodies import Bodies
 from benchhost.server.policy import policy_of
+from benchhost.server.sandboxes import own_provider
 from benchhost.settings import Settings
 from benchhost.store import DATABASE, Store, open_store
 
@@ -39,6 +42,8 @@ class Host:
     evaluator: Evaluator
     store: Store
     gatekeeper: Gatekeeper
+    sandboxes: OwnSandboxes
+    setups: Setups
     runs: RunManager | None = None
     """What carries out the runs of callers, if the settings allow it."""
 
@@ -72,9 +77,11 @@ class Host:
             interrupted = await self.evaluator.recover()
             if interrupted:
                 _log.warning("evaluations were left unfinished by a worker that is gone", evaluations=interrupted)
-            self.roster = Roster(
-                msgspec.structs.replace(hosting(settings), key=_key(state / "key"), on_fault=_tell, announce=not wait)
-            )
+            self.setups = Setups(self.evaluator)
+            key = _key(state / "key")
+            self.sandboxes = OwnSandboxes(*own_provider(settings), owner, state / "lent", key)
+            opened.push_async_callback(self.sandboxes.close)
+            self.roster = Roster(msgspec.structs.replace(hosting(settings), key=key, on_fault=_tell, announce=not wait))
             opened.push_async_callback(self.roster.close)
             self._finding = asyncio.create_task(self.roster.open())
             opened.push_async_callback(self._stop_finding)
@@ -101,6 +108,7 @@ class Host:
         self.gatekeeper = Gatekeeper(policy_of(self.settings), self.store)
         self._opened.push_async_callback(self.gatekeeper.close)
         await self.gatekeeper.open()
+        self.sandboxes.open()
 
     async def plugins_found(self) -> None:
         """Wait until it is known which plugins are installed. Loading them goes on.

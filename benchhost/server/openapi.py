@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from litestar import Response, get
@@ -39,7 +40,7 @@ from benchhost.server import problems
 from benchhost.server.auth import Admitted, is_public
 from benchhost.server.documented import Documented, documented, documented_of
 from benchhost.server.host import Host
-from benchhost.server.raw import EVENTS, JSON, JSON_LINES
+from benchhost.server.raw import EVENTS, JSON, JSON_LINES, OCTETS
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
 from benchhost.wire.native import Problem
 
@@ -69,7 +70,7 @@ ABOUT = (
 
 _REF = "#/components/schemas/{name}"
 _PATH_TYPE = re.compile(r"\{(\w+):\w+\}")
-_PROVIDED = {"host", "benchmark", "tenant", "admitted"}
+_PROVIDED = {"host", "benchmark", "tenant", "admitted", "request"}
 
 
 @get("/openapi.json", tags=["host"], opt=documented(answer=JsonObject))
@@ -161,27 +162,33 @@ class Document:
         }
         if told.body is not None:
             operation["requestBody"] = {"required": True, "content": {JSON: {"schema": self._schema(told.body)}}}
+        if told.takes_bytes:
+            operation["requestBody"] = {"required": True, "content": {OCTETS: {"schema": {}}}}
         if self._schemes and not needs_nothing and not decides_itself:
             operation["security"] = [{scheme: []} for scheme in self._schemes]
         paths.setdefault(prefix + _PATH_TYPE.sub(r"{\1}", path), {})[method.lower()] = operation
 
     def _answer(self, handler: HTTPRouteHandler, told: Documented) -> JsonObject:
         answer: Any = told.answer
-        if answer is None and not told.events:
+        if answer is None and not (told.events or told.lines or told.gives_bytes):
             answer = get_type_hints(handler.fn)["return"]
             if get_origin(answer) is Response:
                 [answer] = get_args(answer)
         content: JsonObject = {}
-        if answer is not None:
+        if answer not in (None, type(None)):
             content[JSON] = {"schema": self._schema(answer)}
         if told.events:
             said = ", ".join(f"`{name}` with a {struct.__name__} as JSON" for name, struct in told.events.items())
             self._types.update(dict.fromkeys(told.events.values()))
             content[EVENTS] = {"schema": {"type": "string", "description": f"Server-sent events: {said}."}}
         if told.lines is not None:
-            said = f"Lines that end in a line feed, each a {told.lines.__name__} as JSON; or, as the last, a Problem."
-            self._types[told.lines] = None
+            kinds = _either(told.lines)
+            names = " or ".join(kind.__name__ for kind in kinds)
+            said = f"Lines that end in a line feed, each a {names} as JSON; or, as the last, a Problem."
+            self._types.update(dict.fromkeys(kinds))
             content[JSON_LINES[0]] = {"schema": {"type": "string", "description": said}}
+        if told.gives_bytes:
+            content[OCTETS] = {"schema": {}}
         response: JsonObject = {"description": "The answer.", "content": content}
         if told.headers:
             response["headers"] = {
@@ -243,7 +250,7 @@ def _schema_of_text(hint: Any) -> JsonObject:
 
 
 def _either(hint: Any) -> Sequence[Any]:
-    return get_args(hint) if type(None) in get_args(hint) else [hint]
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else [hint]
 
 
 def _plain(schema: Any) -> Any:

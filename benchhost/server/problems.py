@@ -40,15 +40,18 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.UnknownBenchmark: 404,
     errors.UnknownEvaluation: 404,
     errors.UnknownRun: 404,
+    errors.UnknownSandbox: 404,
     errors.TooLarge: 413,
     errors.BatchTooLarge: 413,
     errors.Malformed: 422,
+    errors.SandboxUnsupported: 422,
     errors.ImageUnavailable: 422,
     errors.Busy: 429,
     errors.NotOffered: 501,
     errors.Unavailable: 503,
     errors.IdentityUnavailable: 503,
     errors.StoreFailed: 503,
+    errors.SandboxUnavailable: 503,
 }
 """The status of each error; every other one is 500."""
 
@@ -86,6 +89,20 @@ class RunsNotAllowed(RequestError):
     title = "Runs are not allowed here"
 
 
+class SandboxesNotAllowed(RequestError):
+    """The operator has not allowed callers to have sandboxes of this host."""
+
+    slug = "sandboxes-not-allowed"
+    title = "Sandboxes are not allowed here"
+
+
+class FileRefused(RequestError):
+    """A file of a sandbox is not there, is too large, or cannot be written."""
+
+    slug = "file-refused"
+    title = "A file of the sandbox cannot be used"
+
+
 class Conflict(RequestError):
     """What is asked for does not go together with what there is."""
 
@@ -93,7 +110,7 @@ class Conflict(RequestError):
     title = "Conflict"
 
 
-STATUS |= {NotFound: 404, RunsNotAllowed: 403, Conflict: 409}
+STATUS |= {NotFound: 404, RunsNotAllowed: 403, SandboxesNotAllowed: 403, Conflict: 409, FileRefused: 422}
 
 
 def status_of(error: type[Exception]) -> int:
@@ -118,7 +135,7 @@ def answer_to(error: Exception) -> Answer:
         slug, title = error.slug, error.title
         if isinstance(error, Malformed):
             detail = [FieldProblem(slug, list(error.location), str(error))]
-        elif isinstance(error, RequestError | Busy | Unavailable | errors.ImageUnavailable):
+        elif isinstance(error, RequestError | Busy | Unavailable | errors.SandboxUnsupported):
             detail = str(error)
         elif isinstance(error, NotScored):
             detail = error.said or BenchhostError.title

@@ -30,6 +30,7 @@ from benchhost.server.problems import send_problem
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
+OCTETS = "application/octet-stream"
 
 JSON_LINES = ("application/jsonl", "application/x-ndjson", "application/ndjson")
 """The media types by which a caller asks for one line per evaluation, as they finish; answered with the first."""
@@ -76,9 +77,9 @@ class RawRoute(msgspec.Struct, frozen=True):
         held, body = 0, None
         try:
             benchmark = await served(host, admitted)
-            accept, length = _checked_headers(scope, host)
+            accept, length = checked_headers(scope, host)
             held = host.bodies.hold(length)
-            body = await _body(receive, host.largest_body)
+            body = await read_body(receive, host.largest_body)
             reply = await self.route(Call(host, benchmark, admitted, accept, body))
         except Exception as error:
             if body is None and isinstance(error, TooLarge | Busy):
@@ -134,7 +135,7 @@ def from_memory(what: str, dataset_of: Callable[[HTTPScope], str | None]) -> Cal
     return middleware
 
 
-def _checked_headers(scope: HTTPScope, host: Host) -> tuple[str, int]:
+def checked_headers(scope: HTTPScope, host: Host) -> tuple[str, int]:
     """Refuse a body that is too large or no JSON before it is read.
 
     Returns what the caller accepts, and the most bytes that the body may have.
@@ -155,7 +156,11 @@ def _checked_headers(scope: HTTPScope, host: Host) -> tuple[str, int]:
     return accept, length
 
 
-async def _body(receive: Receive, largest: int) -> bytes:
+async def read_body(receive: Receive, largest: int) -> bytes:
+    """Read a body.
+
+    Raises :class:`~benchhost.errors.TooLarge`, and :class:`~benchhost.errors.Malformed` when it ends early.
+    """
     parts: list[bytes] = []
     size = 0
     while True:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchhost.server import evaluations, plugins, runs, tasks
+from benchhost.server import evaluations, plugins, runs, sandbox_routes, tasks
 
 BENCHMARK_ROUTES = [
     tasks.health,
@@ -24,5 +24,16 @@ BENCHMARK_ROUTES = [
 ]
 """What every benchmark offers, under ``/b/<name>``."""
 
-HOST_ROUTES = [plugins.index, plugins.health, plugins.plugins]
+HOST_ROUTES = [
+    plugins.index,
+    plugins.health,
+    plugins.plugins,
+    sandbox_routes.create_sandbox,
+    sandbox_routes.sandboxes,
+    sandbox_routes.sandbox,
+    sandbox_routes.delete_sandbox,
+    sandbox_routes.run_command,
+    sandbox_routes.read_file,
+    sandbox_routes.write_file,
+]
 """What the host itself offers."""

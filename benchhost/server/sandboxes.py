@@ -22,4 +22,4 @@ def own_provider(settings: Settings) -> tuple[str | None, dict[str, str]]:
         }
     if settings.sandbox == "daytona":
         return "daytona", own_daytona_config(os.environ, settings.daytona_hosts)
-    return settings.sandbox, {}
+    return settings.sandbox, {"folder": str((settings.state / SANDBOXES).absolute())}

@@ -59,7 +59,7 @@ async def version(
         service_name=benchmark.entry.distribution,
         service_version=benchmark.entry.version,
         dataset_version=named.fingerprint if named else None,
-        eval_mode="text" if benchmark.offers("evaluate_response") else "sandbox",
+        eval_mode=benchmark.eval_mode,
     )
 
 

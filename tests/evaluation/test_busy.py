@@ -16,7 +16,7 @@ async def test_when_to_come_back_is_reckoned_from_the_evaluations_of_batches_too
     async with open_hub(tmp_path, misbehaving, {"running": 4, "queued": 100}, only=["plain"]) as hub:
         await hub.roster.loaded()
         await hub.judge_all("plain", *((str(n), "slow") for n in range(40)))  # 0.3 s each
-        [gate] = {hub.evaluator._gate(hub.roster.get("plain"), "")}
+        [gate] = {hub.evaluator.gate(hub.roster.get("plain"), "")}
         gate.enter(104)
         with pytest.raises(Busy) as refused:
             await hub.judge("plain", "good")
@@ -36,7 +36,7 @@ async def hub(open_hub, misbehaving, tmp_path_factory):
 @contextlib.contextmanager
 def full(hub, room: int = 0):
     """Let the gate have so much room."""
-    gate = hub.evaluator._gate(hub.roster.get("plain"), "")
+    gate = hub.evaluator.gate(hub.roster.get("plain"), "")
     gate.enter(12 - room)
     try:
         yield gate

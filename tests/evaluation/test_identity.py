@@ -174,7 +174,7 @@ async def test_an_empty_batch_is_no_work(hub, calls):
 
 
 async def test_at_a_limit_nothing_is_begun(hub, calls):
-    [gate] = {hub.evaluator._gate(hub.roster.get("counting"), "")}
+    [gate] = {hub.evaluator.gate(hub.roster.get("counting"), "")}
     gate.enter(50)
     try:
         with pytest.raises(Busy):
@@ -223,7 +223,7 @@ async def test_an_outcome_that_the_store_cannot_keep_is_an_error_and_can_be_aske
     assert again.status == "scored"
     batch = await asyncio.wait_for(hub.judge_all("counting", *((str(n), "slow not kept") for n in range(20))), 10)
     assert {evaluation.status for evaluation in batch} == {"scored"}
-    [gate] = {hub.evaluator._gate(hub.roster.get("counting"), "")}
+    [gate] = {hub.evaluator.gate(hub.roster.get("counting"), "")}
     assert (gate._running, gate._entered) == (0, 0)
 
 

@@ -282,7 +282,7 @@ async def test_a_batch_goes_on_as_soon_as_there_is_room_although_one_of_its_own_
 ):
     async with open_hub(tmp_path, misbehaving, {"running": 2}, only=["plain"]) as hub:
         await hub.roster.loaded()
-        [gate] = {hub.evaluator._gate(hub.roster.get("plain"), "")}
+        [gate] = {hub.evaluator.gate(hub.roster.get("plain"), "")}
         assert gate.take()
         batch = asyncio.create_task(hub.judge_all("plain", ("0", "spin"), *((str(n), "good") for n in range(5))))
         await asyncio.sleep(0.1)

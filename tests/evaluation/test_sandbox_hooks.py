@@ -101,7 +101,7 @@ async def hub(open_hub, plugins, tmp_path_factory):
 @pytest.fixture
 async def place(tmp_path, folders):
     """A fresh sandbox, as a call names it."""
-    config = {"state": str(tmp_path / "sandboxes")}
+    config = {"folder": str(tmp_path / "sandboxes")}
     sandbox = await (await folders.Folders.open(config)).create(SandboxSpec())
     return InSandbox("folders", config, sandbox.id)
 
