@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from benchhost.errors import Malformed, SandboxRefused
 from benchhost.sandbox.daytona import allowed_api_url
 
 OWN_VARIABLES = {
@@ -19,11 +20,16 @@ def daytona_config(credentials: Mapping[str, str], hosts: Iterable[str]) -> dict
     """Make what the provider is opened with, out of what a caller sent: ``api_key``, ``api_url``, ``target``, and an
     ``organization_id`` if need be. ``hosts`` are the ones that the setting ``daytona_hosts`` allows.
 
-    Raises :class:`~benchhost.errors.SandboxRefused`.
+    Raises :class:`~benchhost.errors.Malformed` for an address that is not allowed.
     """
     hosts = tuple(hosts)
-    checked = {"api_url": allowed_api_url(credentials["api_url"], hosts)} if credentials.get("api_url") else {}
-    return {**credentials, **checked, "hosts": ",".join(hosts)}
+    config = {**credentials, "hosts": ",".join(hosts)}
+    if credentials.get("api_url"):
+        try:
+            config["api_url"] = allowed_api_url(credentials["api_url"], hosts)
+        except SandboxRefused as error:  # the caller's mistake, which it may be told
+            raise Malformed(str(error), ()) from error
+    return config
 
 
 def own_daytona_config(environ: Mapping[str, str], hosts: Iterable[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ handlers; every answer is checked with the models that the SDK brings.
 import asyncio
 import contextlib
 import json
+import posixpath
 import shlex
 import uuid
 from dataclasses import dataclass, field
@@ -27,12 +28,15 @@ from benchhost.errors import SandboxFileError, SandboxNotFound
 
 FAULT = web.RequestKey("fault", object)
 KEY = "dtn_0123456789abcdefghijklmnopqrstuvwxyz"
+WORK = "/work"
+"""Where commands start, and paths that are not absolute."""
 CLOSES_AFTER = 0.9
 """Seconds between the end of a command and that of its log."""
 
 SESSION = r"""
 mkdir -p "$1" && cd "$1" && mkfifo in never || exit 1
-(setsid /bin/sh -c 'echo $$ >pid; cd; exec 3<>"$1/in" 4<>"$1/never"; exec /bin/bash <"$1/in"' sh "$1" >/dev/null 2>&1 &)
+begin='echo $$ >pid; cd /work; exec 3<>"$1/in" 4<>"$1/never"; exec /bin/bash <"$1/in"'
+(setsid /bin/sh -c "$begin" sh "$1" >/dev/null 2>&1 &)
 while [ ! -s pid ]; do sleep 0.01; done
 """
 COMMAND = r"""
@@ -413,7 +417,7 @@ class Double:
         sandbox, path, stored, errors = self.running_sandbox(request), None, [], []
         async for part in await request.multipart():
             if part.name.endswith(".path"):
-                path = (await part.read()).decode()
+                path = absolute(await part.text())
                 continue
             data = bytes(await part.read())
             try:
@@ -429,7 +433,7 @@ class Double:
         sandbox = self.running_sandbox(request)
         boundary = uuid.uuid4().hex
         answer = web.StreamResponse(headers={"Content-Type": f"multipart/form-data; boundary={boundary}"})
-        parts = [await self._part(sandbox, path) for path in (await request.json())["paths"]]
+        parts = [await self._part(sandbox, path) for path in map(absolute, (await request.json())["paths"])]
         await answer.prepare(request)
         for name, path, kind, data in parts:
             shown = path.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "%0D").replace("\n", "%0A")
@@ -455,12 +459,12 @@ class Double:
         return "error", path, "application/json", json.dumps(said).encode()
 
     async def file_info(self, request):  # B10
-        path = request.query["path"]
+        path = absolute(request.query["path"])
         found = await self._stat(request, [path])
         return checked(toolbox.FileInfo, found[0]) if found else self._no_file(path)
 
     async def files(self, request):
-        path = request.query["path"]
+        path = absolute(request.query["path"])
         listed = await self.running_sandbox(request).run(["find", path, "-mindepth", "1", "-maxdepth", "1", "-print0"])
         if not listed.ok:
             return self._no_file(path)
@@ -492,12 +496,18 @@ class Double:
 
     async def remove(self, request):
         recursive = ["-r"] if request.query.get("recursive") == "true" else []
-        done = await self.running_sandbox(request).run(["rm", *recursive, "--", request.query["path"]])
-        return web.Response(status=204) if done.ok else self._no_file(request.query["path"])
+        path = absolute(request.query["path"])
+        done = await self.running_sandbox(request).run(["rm", *recursive, "--", path])
+        return web.Response(status=204) if done.ok else self._no_file(path)
 
     async def permissions(self, request):
-        done = await self.running_sandbox(request).run(["chmod", request.query["mode"], request.query["path"]])
-        return web.Response(status=200) if done.ok else self._no_file(request.query["path"])
+        path = absolute(request.query["path"])
+        done = await self.running_sandbox(request).run(["chmod", request.query["mode"], path])
+        return web.Response(status=200) if done.ok else self._no_file(path)
+
+
+def absolute(path):
+    return posixpath.join(WORK, path)
 
 
 def place(sid):

@@ -582,6 +582,8 @@ async def test_files_are_written_and_read(sandbox):
         await sandbox.write("/tmp/new/deep er/ü.bin", data, 0o750)
         assert await sandbox.read("/tmp/new/deep er/ü.bin") == data
     assert (await sandbox.run("stat -c %a '/tmp/new/deep er/ü.bin'")).stdout == b"750\n"
+    await sandbox.write("beside", b"where commands start")
+    assert (await sandbox.run("cat beside")).stdout == await sandbox.read("beside")
 
 
 async def test_a_file_that_is_not_there_or_too_large_is_told(sandbox):

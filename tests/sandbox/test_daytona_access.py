@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchhost.errors import SandboxRefused, SandboxUnavailable
+from benchhost.errors import Malformed, SandboxRefused, SandboxUnavailable
 from benchhost.sandbox.daytona import DEFAULT_API_URL, DEFAULT_HOSTS, DEFAULT_TARGET, Access, allowed_api_url
 from benchhost.server.daytona import daytona_config, own_daytona_config
 from benchhost.settings import Settings
@@ -116,7 +116,7 @@ def test_what_a_caller_sends_opens_the_provider():
     assert (access.api_key, access.api_url, access.target) == (KEY, "https://app.daytona.io/api", "eu")
     assert access.organization_id == "o"
     assert Access.of(daytona_config({"api_key": KEY}, DEFAULT_HOSTS)).api_url == DEFAULT_API_URL
-    with pytest.raises(SandboxRefused):
+    with pytest.raises(Malformed, match="that api_url is not allowed on this host"):
         daytona_config(sent | {"api_url": "http://169.254.169.254/"}, Settings().daytona_hosts)
     assert Settings().daytona_hosts == DEFAULT_HOSTS
 
