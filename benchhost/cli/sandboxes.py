@@ -248,7 +248,7 @@ async def _opened(settings: Settings) -> AsyncIterator[Provider]:
     if name is None:
         raise UsageError("there are to be no sandboxes: the setting sandbox is none")
     if name == "local":
-        config |= {"stay": "yes"}  # a command ends, and another one comes for the same sandbox
+        config |= {"stay": "true"}  # a command ends, and another one comes for the same sandbox
     provider = await open_provider(name, config)
     try:
         yield provider

@@ -24,8 +24,11 @@ import pytest
 from benchhost.contract import Exited, Output, Provider, Sandbox, SandboxSpec, Stderr, Stdout
 from benchhost.errors import SandboxError, SandboxFileError, SandboxNotFound, SandboxUnsupported
 
-BEATS = "while :; do date +%s%N >> /tmp/beat; sleep 0.05; done"
+BEATS = "while :; do date +%s%N >> beat; sleep 0.05; done"
 """A command that never ends, and shows that it goes on."""
+
+HERE = "/tmp"
+"""Where commands begin. They name files from there: not every sandbox has the same absolute names inside."""
 
 ENDS_SOON = 60.0
 """Seconds within which whatever is ended has ended, however busy the machine is."""
@@ -35,15 +38,15 @@ Place = tuple[type[Provider], dict[str, str]]
 
 async def beats(sandbox: Sandbox) -> bool:
     """Say whether :data:`BEATS` still goes on."""
-    first = await sandbox.run("wc -c < /tmp/beat")
+    first = await sandbox.run("wc -c < beat")
     await anyio.sleep(0.3)
-    return (await sandbox.run("wc -c < /tmp/beat")).text != first.text
+    return (await sandbox.run("wc -c < beat")).text != first.text
 
 
 async def begin_to_beat(sandbox: Sandbox, how: str) -> None:
     """Run a command that has begun to beat when this returns, and is not waited for."""
     assert (await sandbox.run(how)).ok
-    await sandbox.run("until [ -s /tmp/beat ]; do sleep 0.02; done", timeout=ENDS_SOON)
+    await sandbox.run("until [ -s beat ]; do sleep 0.02; done", timeout=ENDS_SOON)
 
 
 @pytest.mark.anyio
@@ -69,7 +72,7 @@ class ProviderSuite:
 
     @pytest.fixture
     async def sandbox(self, provider: Provider) -> Sandbox:
-        return await provider.create(SandboxSpec())
+        return await provider.create(SandboxSpec(cwd=HERE))
 
     # --- sandboxes come, are found, and go
 
@@ -112,10 +115,10 @@ class ProviderSuite:
         await provider.delete(sandbox.id)
 
     async def test_sandboxes_are_listed_by_their_labels_oldest_first(self, provider: Provider) -> None:
-        first = await provider.create(SandboxSpec(labels={"kind": "a", "n": "1"}))
+        first = await provider.create(SandboxSpec(cwd=HERE, labels={"kind": "a", "n": "1"}))
         await anyio.sleep(0.02)
-        second = await provider.create(SandboxSpec(labels={"kind": "a", "n": "2"}))
-        await provider.create(SandboxSpec(labels={"kind": "b"}))
+        second = await provider.create(SandboxSpec(cwd=HERE, labels={"kind": "a", "n": "2"}))
+        await provider.create(SandboxSpec(cwd=HERE, labels={"kind": "b"}))
         listed = await provider.list({"kind": "a"})
         assert [info.id for info in listed] == [first.id, second.id]
         assert listed[0].labels.items() >= {"kind": "a", "n": "1"}.items()
@@ -123,9 +126,9 @@ class ProviderSuite:
         assert await provider.list({"kind": "c"}) == []
 
     async def test_sandboxes_do_not_see_each_other(self, provider: Provider) -> None:
-        one, other = await provider.create(SandboxSpec()), await provider.create(SandboxSpec())
+        one, other = await provider.create(SandboxSpec(cwd=HERE)), await provider.create(SandboxSpec(cwd=HERE))
         await one.write("/tmp/mine", b"mine")
-        assert not (await other.run("cat /tmp/mine")).ok
+        assert not (await other.run("cat mine")).ok
         await begin_to_beat(one, f"({BEATS}) > /dev/null 2>&1 &")
         await other.run("kill -9 -1")
         assert await beats(one)
@@ -140,7 +143,7 @@ class ProviderSuite:
         self, provider: Provider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SECRET_OF_THE_HOST", "s3cret-of-the-host")
-        sandbox = await provider.create(SandboxSpec())
+        sandbox = await provider.create(SandboxSpec(cwd=HERE))
         said = await sandbox.run("env; cat /proc/*/environ 2>/dev/null")
         assert b"s3cret-of-the-host" not in said.stdout
 
@@ -193,7 +196,7 @@ class ProviderSuite:
         assert (await sandbox.run(f"echo {'x' * 100_000} | wc -c")).text.strip() == "100001"
 
     async def test_what_is_said_is_heard_while_it_is_said(self, sandbox: Sandbox) -> None:
-        async with sandbox.start("echo first; while [ ! -e /tmp/go ]; do sleep 0.02; done; echo second") as process:
+        async with sandbox.start("echo first; while [ ! -e go ]; do sleep 0.02; done; echo second") as process:
             heard: list[Output] = []
             async for said in process:
                 heard.append(said)
@@ -209,12 +212,12 @@ class ProviderSuite:
         assert exited.code in (-15, 143)
 
     async def test_files_stay_from_one_command_to_the_next(self, sandbox: Sandbox) -> None:
-        await sandbox.run("echo kept > /tmp/kept")
-        assert (await sandbox.run("cat /tmp/kept")).text == "kept\n"
+        await sandbox.run("echo kept > kept")
+        assert (await sandbox.run("cat kept")).text == "kept\n"
 
     async def test_commands_run_side_by_side(self, sandbox: Sandbox) -> None:
         async def meet(mine: str, others: str) -> bool:
-            return (await sandbox.run(f"touch /tmp/{mine}; until [ -e /tmp/{others} ]; do sleep 0.02; done")).ok
+            return (await sandbox.run(f"touch {mine}; until [ -e {others} ]; do sleep 0.02; done")).ok
 
         assert all(await asyncio.gather(meet("a", "b"), meet("b", "a")))
 
@@ -234,7 +237,7 @@ class ProviderSuite:
         assert (said.text, said.exited.reason, said.ok) == ("before\n", "timeout", False)
 
     async def test_what_an_overrunning_command_has_started_is_ended_with_it(self, sandbox: Sandbox) -> None:
-        start = f"({BEATS}) > /dev/null 2>&1 & until [ -s /tmp/beat ]; do sleep 0.02; done; sleep 300"
+        start = f"({BEATS}) > /dev/null 2>&1 & until [ -s beat ]; do sleep 0.02; done; sleep 300"
         said = await sandbox.run(start, timeout=3)
         assert said.exited.reason == "timeout"
         assert not await beats(sandbox)
@@ -259,12 +262,12 @@ class ProviderSuite:
 
     async def test_leaving_a_command_ends_it(self, sandbox: Sandbox) -> None:
         async with sandbox.start(BEATS):
-            await sandbox.run("until [ -s /tmp/beat ]; do sleep 0.02; done", timeout=ENDS_SOON)
+            await sandbox.run("until [ -s beat ]; do sleep 0.02; done", timeout=ENDS_SOON)
         assert not await beats(sandbox)
 
     async def test_cancelling_whoever_waits_for_a_command_ends_it(self, sandbox: Sandbox) -> None:
         waiting = asyncio.create_task(sandbox.run(BEATS))
-        await sandbox.run("until [ -s /tmp/beat ]; do sleep 0.02; done", timeout=ENDS_SOON)
+        await sandbox.run("until [ -s beat ]; do sleep 0.02; done", timeout=ENDS_SOON)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -272,8 +275,8 @@ class ProviderSuite:
 
     async def test_whoever_is_cancelled_in_a_hurry_ends_no_other_command(self, sandbox: Sandbox) -> None:
         await begin_to_beat(sandbox, f"({BEATS}) > /dev/null 2>&1 &")
-        waiting = asyncio.create_task(sandbox.run("touch /tmp/begun; sleep 300"))
-        await sandbox.run("until [ -e /tmp/begun ]; do sleep 0.02; done", timeout=ENDS_SOON)
+        waiting = asyncio.create_task(sandbox.run("touch begun; sleep 300"))
+        await sandbox.run("until [ -e begun ]; do sleep 0.02; done", timeout=ENDS_SOON)
         waiting.cancel()
         await asyncio.sleep(0)
         waiting.cancel()  # so that there is no time to hear how it ends
@@ -306,7 +309,7 @@ class ProviderSuite:
     async def test_what_is_written_is_read(self, sandbox: Sandbox, data: bytes) -> None:
         await sandbox.write("/tmp/deep/er/file", data)
         assert await sandbox.read("/tmp/deep/er/file") == data
-        assert int((await sandbox.run("wc -c < /tmp/deep/er/file")).text) == len(data)
+        assert int((await sandbox.run("wc -c < deep/er/file")).text) == len(data)
 
     async def test_a_file_can_be_written_over(self, sandbox: Sandbox) -> None:
         await sandbox.write("/tmp/file", b"a long text")
@@ -315,7 +318,7 @@ class ProviderSuite:
 
     async def test_a_file_has_the_mode_it_is_given(self, sandbox: Sandbox) -> None:
         await sandbox.write("/tmp/run", b"#!/bin/sh\necho ran\n", mode=0o755)
-        assert (await sandbox.run("/tmp/run")).text == "ran\n"
+        assert (await sandbox.run("./run")).text == "ran\n"
 
     @pytest.mark.parametrize("path", ["/tmp/é ü/'q\" $x", "/tmp/-n", "/tmp/new\nline"])
     async def test_odd_names_are_names(self, sandbox: Sandbox, path: str) -> None:
@@ -324,7 +327,7 @@ class ProviderSuite:
 
     @pytest.mark.parametrize("path", ["/no/such/file", "/tmp", "/etc/passwd/below", "/tmp/pipe"])
     async def test_what_is_no_file_is_told(self, sandbox: Sandbox, path: str) -> None:
-        await sandbox.run("mkfifo /tmp/pipe")
+        await sandbox.run("mkfifo pipe")
         with pytest.raises(SandboxFileError):
             await sandbox.read(path)
 
@@ -348,7 +351,7 @@ class ProviderSuite:
         (tree / "sub" / "data").write_bytes(bytes(range(256)))
         (tree / "link").symlink_to("sub/data")
         await sandbox.upload(tree, "/tmp/tree")
-        assert (await sandbox.run("/tmp/tree/run; readlink /tmp/tree/link; ls /tmp/tree")).text == (
+        assert (await sandbox.run("./tree/run; readlink ./tree/link; ls ./tree")).text == (
             "ran\nsub/data\nlink\nrun\nsub\n"
         )
         await sandbox.download("/tmp/tree", tmp_path / "back")
@@ -364,14 +367,12 @@ class ProviderSuite:
         assert (tmp_path / "back").read_bytes() == b"content"
 
     async def test_nothing_that_comes_out_leads_out(self, sandbox: Sandbox, tmp_path: Path) -> None:
-        await sandbox.run(
-            "mkdir -p /tmp/d/s && cd /tmp/d && ln -s /etc/passwd a && ln -s ../../x s/b && mkfifo p && echo f > f"
-        )
+        await sandbox.run("mkdir -p d/s && cd d && ln -s /etc/passwd a && ln -s ../../x s/b && mkfifo p && echo f > f")
         await sandbox.download("/tmp/d", tmp_path / "out")
         assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["f", "s"]
 
     async def test_what_is_too_large_to_come_out_is_told(self, sandbox: Sandbox, tmp_path: Path) -> None:
-        await sandbox.run("mkdir /tmp/d && head -c 3000 /dev/zero > /tmp/d/a && head -c 3000 /dev/zero > /tmp/d/b")
+        await sandbox.run("mkdir d && head -c 3000 /dev/zero > d/a && head -c 3000 /dev/zero > d/b")
         with pytest.raises(SandboxFileError, match="5000"):
             await sandbox.download("/tmp/d", tmp_path / "out", limit=5000)
         assert not (tmp_path / "out").exists()
@@ -390,10 +391,10 @@ class ProviderSuite:
             with pytest.raises(SandboxUnsupported):
                 await provider.snapshot(sandbox.id, "kept")
             return
-        await sandbox.run("mkdir -p /tmp/d && echo kept > /tmp/d/f && ln -s f /tmp/d/l && chmod 750 /tmp/d/f")
+        await sandbox.run("mkdir -p d && echo kept > d/f && ln -s f d/l && chmod 750 d/f")
         name = await provider.snapshot(sandbox.id, "kept")
-        await sandbox.run("echo changed > /tmp/d/f")
-        restored = await provider.create(SandboxSpec(snapshot=name))
-        assert (await restored.run("cat /tmp/d/l; stat -c %a /tmp/d/f")).text == "kept\n750\n"
+        await sandbox.run("echo changed > d/f")
+        restored = await provider.create(SandboxSpec(snapshot=name, cwd=HERE))
+        assert (await restored.run("cat d/l; stat -c %a d/f")).text == "kept\n750\n"
         with pytest.raises(SandboxError):
             await provider.create(SandboxSpec(snapshot="no such snapshot"))

@@ -1,17 +1,27 @@
 """Sandboxes on this machine: what every provider must do, and what these promise beyond, whoever the host is."""
 
+import asyncio
 import os
+import re
 import shutil
+import signal
 import site
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import anyio
 import pytest
 
+from benchhost.contract import Resources, SandboxSpec
+from benchhost.errors import SandboxBusy, SandboxFileError, SandboxNotFound, SandboxUnavailable, SandboxUnsupported
+from benchhost.sandbox.local import landlock, tiers
 from benchhost.sandbox.local.provider import LocalProvider
 from benchhost.testing.sandboxes import ProviderSuite
+
+pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).resolve().parents[2]
 SOMEBODY = 54_321
@@ -22,6 +32,351 @@ class TestLocal(ProviderSuite):
     @pytest.fixture
     def place(self, tmp_path):
         return LocalProvider, {"folder": str(tmp_path / "sandboxes")}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has other users")
+class TestLocalByUsers(ProviderSuite):
+    """The tier without namespaces, for a host that is root."""
+
+    @pytest.fixture
+    def place(self, tmp_path):
+        return LocalProvider, {"folder": str(tmp_path / "sandboxes"), "isolation": "uid"}
+
+
+@pytest.fixture
+def config(tmp_path):
+    return {"folder": str(tmp_path / "sandboxes")}
+
+
+@pytest.fixture
+async def provider(config):
+    provider = await LocalProvider.open(config)
+    yield provider
+    await provider.aclose()
+
+
+def processes(word):
+    """The processes of this machine that were started with a word."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if word.encode() in place.read_bytes().split(b"\0"):
+                found.append(int(place.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def folders_in(config):
+    return list(Path(config["folder"], "sandboxes").iterdir())
+
+
+async def until(true, within=30.0):
+    end = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < end, "it did not come to that"
+        await anyio.sleep(0.02)
+
+
+def keeper_of(config):
+    """The process that holds the lock of the sandboxes' folder."""
+    lock = Path(config["folder"], "lock").stat().st_ino
+    for line in Path("/proc/locks").read_text().splitlines():
+        if re.search(rf" FLOCK .* (\d+) [0-9a-f:]+:{lock} ", line):
+            return int(line.split()[4])
+    return None
+
+
+# Whose they are
+
+
+OPENS = """
+import asyncio, sys
+from benchhost.contract import SandboxSpec
+from benchhost.sandbox import open_provider
+
+async def main():
+    provider = await open_provider("local", {"folder": sys.argv[1]})
+    sandbox = await provider.create(SandboxSpec())
+    await sandbox.run(f"setsid sleep {sys.argv[2]} > /dev/null 2>&1 &")
+    print(sandbox.id, flush=True)
+    await sandbox.run(f"sleep {sys.argv[2]}")
+
+asyncio.run(main())
+"""
+
+
+async def test_nothing_is_left_of_a_host_that_was_killed(config):
+    word = f"{10**6 + os.getpid()}"
+    async with await anyio.open_process([sys.executable, "-c", OPENS, config["folder"], word], cwd=ROOT) as host:
+        await until(lambda: len(processes(word)) >= 2)
+        host.kill()
+    await until(lambda: processes(word) == [] and keeper_of(config) is None)
+    assert folders_in(config) == []
+
+
+async def test_nothing_is_left_of_a_keeper_that_was_killed(config, provider):
+    word = f"{2 * 10**6 + os.getpid()}"
+    sandbox = await provider.create(SandboxSpec())
+    await sandbox.run(f"setsid sleep {word} > /dev/null 2>&1 &")
+    await until(lambda: processes(word))
+    os.kill(keeper_of(config), signal.SIGKILL)
+    await until(lambda: processes(word) == [])
+    with pytest.raises(SandboxNotFound):
+        await sandbox.run("true")
+    with pytest.raises(SandboxUnavailable, match="gone"):
+        await provider.create(SandboxSpec())
+    async with await opened(config) as again:
+        assert await again.list() == []
+        assert (await (await again.create(SandboxSpec())).run("true")).ok
+
+
+class opened:  # noqa: N801 - reads like a function
+    def __init__(self, provider):
+        self.provider = provider
+
+    def __await__(self):
+        async def entered():
+            self.provider = await LocalProvider.open(self.provider)
+            return self
+
+        return entered().__await__()
+
+    async def __aenter__(self):
+        return self.provider
+
+    async def __aexit__(self, *_):
+        await self.provider.aclose()
+
+
+async def test_sandboxes_end_with_the_last_who_has_the_provider_open(config):
+    async with await opened(config) as first:
+        sandbox = await first.create(SandboxSpec())
+    await until(lambda: keeper_of(config) is None)
+    async with await opened(config) as second:
+        with pytest.raises(SandboxNotFound):
+            await second.get(sandbox.id)
+
+
+async def test_sandboxes_that_are_to_stay_do(config):
+    async with await opened({**config, "stay": "true"}) as first:
+        sandbox = await first.create(SandboxSpec())
+        await sandbox.write("/tmp/note", b"here")
+    async with await opened(config) as second:
+        assert await (await second.get(sandbox.id)).read("/tmp/note") == b"here"
+        await second.delete(sandbox.id)
+    await until(lambda: keeper_of(config) is None)
+
+
+async def test_whoever_opens_it_at_the_same_time_shares_a_keeper(config):
+    providers = await asyncio.gather(*(LocalProvider.open(config) for _ in range(5)))
+    made = await asyncio.gather(*(each.create(SandboxSpec()) for each in providers))
+    assert {info.id for info in await providers[0].list()} == {each.id for each in made}
+    for each in providers:
+        await each.aclose()
+
+
+async def test_there_are_no_more_sandboxes_than_may_be(config):
+    async with await opened({**config, "max_sandboxes": "1"}) as provider:
+        first = await provider.create(SandboxSpec())
+        with pytest.raises(SandboxBusy, match="max_sandboxes"):
+            await provider.create(SandboxSpec())
+        await provider.delete(first.id)
+        await provider.create(SandboxSpec())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"isolation": "none"}, {"min_isolation": "x"}, {"max_sandboxes": "0"}, {"api_key": "k"}]
+)
+async def test_a_config_that_cannot_be_is_told(config, wrong):
+    with pytest.raises(SandboxUnavailable, match=re.escape(next(iter(wrong)))):
+        await LocalProvider.open({**config, **wrong})
+
+
+@pytest.mark.parametrize("spec", [SandboxSpec(network="open"), SandboxSpec(resources=Resources(gpu=1))])
+async def test_what_cannot_be_had_here_is_told(provider, spec):
+    with pytest.raises(SandboxUnsupported, match=r"network|GPU"):
+        await provider.create(spec)
+
+
+# When they end
+
+
+@pytest.mark.parametrize("times", [{"idle_timeout": 0.5}, {"lifetime": 0.5}])
+async def test_a_sandbox_is_deleted_when_its_time_is_over(provider, times):
+    sandbox = await provider.create(SandboxSpec(**times))
+    await until(lambda: not Path(provider._folder, "sandboxes", sandbox.id).exists())
+    with pytest.raises(SandboxNotFound):
+        await provider.get(sandbox.id)
+
+
+async def test_a_sandbox_that_is_used_is_not_idle(provider):
+    sandbox = await provider.create(SandboxSpec(idle_timeout=0.6))
+    assert (await sandbox.run("sleep 1.5")).ok
+    assert (await sandbox.run("true")).ok
+
+
+# What they may use
+
+
+async def test_processes_that_use_too_much_memory_together_are_ended(provider):
+    sandbox = await provider.create(SandboxSpec(resources=Resources(memory=1)))
+    said = await sandbox.run(
+        "for i in 1 2 3 4; do head -c 400M /dev/zero | tail -c 400M > /dev/null & done; wait", timeout=60
+    )
+    assert said.exited.reason == "memory_limit"
+    assert (await sandbox.run("echo well")).text == "well\n"
+
+
+async def test_a_process_gets_no_more_memory_than_the_sandbox(provider):
+    sandbox = await provider.create(SandboxSpec(resources=Resources(memory=1)))
+    said = await sandbox.run("head -c 1200M /dev/zero | tail -c 1200M | wc -c", timeout=60)
+    assert said.text.strip() != str(1200 * 1024 * 1024)
+
+
+async def test_files_in_memory_may_be_as_large_as_the_disk(provider):
+    sandbox = await provider.create(SandboxSpec(resources=Resources(disk=1)))
+    said = await sandbox.run("for i in 1 2 3; do head -c 400M /dev/zero > /work/$i || exit 9; done", timeout=60)
+    assert said.exited.code == 9
+    assert b"No space left" in said.stderr
+    assert (await sandbox.run("rm /work/*; echo ok > /work/a; cat /work/a")).text == "ok\n"
+
+
+async def test_files_beyond_the_disk_end_what_runs(provider):
+    sandbox = await provider.create(SandboxSpec(resources=Resources(disk=1000)))
+    assert (await sandbox.run("true")).ok
+    disk = 1 + shutil.disk_usage("/").total // 2**30 // 2  # more than may lie in memory, for sure
+    sandbox = await provider.create(SandboxSpec(resources=Resources(disk=4)))
+    del disk
+    said = await sandbox.run("fallocate -l 3G /work/a && fallocate -l 3G /work/b && sleep 60", timeout=30)
+    assert said.exited.reason == "disk_limit"
+
+
+async def test_a_bomb_of_forks_harms_nobody(provider):
+    sandbox = await provider.create(SandboxSpec())
+    bomb = "bomb() { bomb | bomb & }; bomb; sleep 60"
+    said = await sandbox.run(bomb, timeout=2)
+    assert said.exited.reason == "timeout"
+    await anyio.sleep(0.2)
+    assert int((await sandbox.run("ls -d /proc/[0-9]* | wc -l")).text) < 12
+
+
+# Tiers
+
+
+def test_what_is_claimed_was_proved(tmp_path):
+    tmp_path.chmod(0o755)
+    tried = {tier: tiers.failure_of(tier, str(tmp_path)) for tier in tiers.TIERS}
+    assert tried["namespaces"] is None
+    as_root = os.geteuid() == 0
+    assert (tried["uid"] is None) is as_root
+    assert (tried["landlock"] is None) is (not as_root and landlock.version() >= landlock.SIGNALS_SINCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_is_not_strong_enough_is_refused_with_what_to_change(config):
+    wanted = "landlock" if os.geteuid() == 0 else "uid"
+    with pytest.raises(SandboxUnavailable, match="cannot be kept apart well enough on this machine") as refused:
+        await LocalProvider.open({**config, "isolation": wanted})
+    assert ("take uid" if os.geteuid() == 0 else "needs a host that is root") in str(refused.value)
+
+
+WITHOUT_NAMESPACES = "uid" if os.geteuid() == 0 else "landlock"
+
+
+@pytest.fixture
+async def walled(config):
+    """A provider of the strongest tier without namespaces."""
+    if landlock.version() < landlock.SIGNALS_SINCE:
+        pytest.skip(f"Landlock {landlock.version()} of this kernel keeps no signals in")
+    async with await opened({**config, "isolation": WITHOUT_NAMESPACES, "min_isolation": "landlock"}) as provider:
+        yield provider
+
+
+async def test_without_namespaces_there_is_a_folder_and_nothing_else(walled, tmp_path):
+    assert (await walled.capabilities()).isolation == WITHOUT_NAMESPACES
+    tmp_path.chmod(0o755)
+    (tmp_path / "open").write_text("to everybody")
+    sandbox = await walled.create(SandboxSpec())
+    said = await sandbox.run(
+        "echo x > f && cat f; cat /etc/passwd; ls /; ls /proc; cat /proc/self/environ; ls /tmp /root"
+    )
+    assert said.stdout == b"x\n"
+    assert (await sandbox.run(["cat", str(tmp_path / "open")])).stdout == b""
+    assert not (await sandbox.run(f"kill -0 {os.getpid()}")).ok
+    await sandbox.write("/work/g", b"y")
+    assert (await sandbox.run("pwd; cat g", cwd="/work")).text.endswith("/work\ny")
+    assert (await sandbox.run('echo t > "$TMPDIR/t"; echo h > "$HOME/h"')).ok
+    assert await sandbox.read("/tmp/t") + await sandbox.read("/home/user/h") == b"t\nh\n"
+    with pytest.raises(SandboxFileError):
+        await sandbox.read("/etc/passwd")
+    await sandbox.run("ln -s /etc/passwd link")
+    with pytest.raises(SandboxFileError):
+        await sandbox.read("/work/link")
+
+
+@pytest.mark.parametrize("way", ["deleted", "holder", "keeper"])
+async def test_without_namespaces_everything_ends_too(walled, config, way):
+    word = f"{3 * 10**6 + os.getpid()}"
+    sandbox = await walled.create(SandboxSpec())
+    await sandbox.run(f"setsid sh -c 'setsid sleep {word} & setsid sleep {word} &' > /dev/null 2>&1 &")
+    await until(lambda: len(processes(word)) == 2)
+    if way == "deleted":
+        await walled.delete(sandbox.id)
+    elif way == "holder":
+        await sandbox.run("kill -9 -1")
+    else:
+        os.kill(keeper_of(config), signal.SIGKILL)
+    await until(lambda: processes(word) == [])
+    async with await opened(config):  # whoever comes next tidies up
+        await until(lambda: not list(Path("/tmp").glob(f"benchhost-{sandbox.id}")))
+
+
+# Images
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A root with a shell and little else."""
+    root = tmp_path / "rootfs"
+    for program in ("sh", "cat", "id", "stat", "rm", "ls"):
+        path = shutil.which(program)
+        needed = subprocess.run(["ldd", path], capture_output=True, text=True, check=True).stdout
+        for each in {path, *re.findall(r"(/\S+) \(0x", needed)}:
+            target = root / each.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(each, target)
+    (root / "bin").mkdir(exist_ok=True)
+    shutil.copy(shutil.which("sh"), root / "bin" / "sh")
+    (root / "etc").mkdir()
+    (root / "etc" / "greeting").write_text("hello\n")
+    return root
+
+
+async def test_a_folder_is_an_image(provider, image):
+    spec = SandboxSpec(image=f"dir:{image}")
+    sandbox = await provider.create(spec)
+    said = await sandbox.run("cat /etc/greeting; id -u; stat -c %u /etc/greeting; pwd")
+    assert (said.text, said.stderr) == ("hello\n0\n0\n/\n", b"")
+    said = await sandbox.run(
+        "echo changed > /etc/greeting && rm -r /usr/bin/ls && echo new > /etc/new && cat /etc/greeting"
+    )
+    assert (said.text, said.stderr) == ("changed\n", b"")
+    assert (image / "etc" / "greeting").read_text() == "hello\n"
+    assert not (image / "etc" / "new").exists()
+    other = await provider.create(spec)
+    assert (await other.run("cat /etc/greeting")).text == "hello\n"
+
+
+async def test_links_that_an_image_has_lead_no_mount_astray(provider, image, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("proc", "dev", "sys", "tmp"):
+        (image / name).symlink_to(outside)
+    sandbox = await provider.create(SandboxSpec(image=f"dir:{image}"))
+    assert (await sandbox.run("cat /proc/self/comm")).text == "cat\n"
+    assert list(outside.iterdir()) == []
+    assert (image / "proc").is_symlink()
 
 
 def python_of_everybody(environ):

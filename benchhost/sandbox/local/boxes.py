@@ -11,15 +11,16 @@ import socket
 import time
 from dataclasses import dataclass, field
 
-from benchhost.sandbox.local import quota
-from benchhost.sandbox.local.confinement import Plan, start_in_namespaces
+from benchhost.sandbox.local import folders, namespaces, quota
+from benchhost.sandbox.local.confinement import PROCESSES, Ends, Plan
 from benchhost.sandbox.local.holder import Habits
 from benchhost.sandbox.local.messages import Message, connect, listen, send
 from benchhost.sandbox.local.root import Space
-from benchhost.sandbox.local.users import take_user
+from benchhost.sandbox.local.users import FIRST, take_user
 
-LABEL = "label.json"
-"""What a sandbox's folder says about it."""
+LABEL, OUTSIDE = "label.json", "outside.json"
+"""What a sandbox's folder says about it; and what of it is elsewhere, to be tidied up by whoever finds it."""
+
 GB = 1 << 30
 IN_MEMORY = 8
 """A sandbox's files lie in memory when they may fill no more than one part in so many of it."""
@@ -29,55 +30,105 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MEMORY_EVERY, IDLE_EVERY, DISK_EVERY = 0.05, 0.25, 1.0
 """Seconds between two looks at what a sandbox uses, and at whether it does anything."""
 
+ENDS_WITHIN = 3.0
+"""Seconds in which a holder ends everything when it has to do it itself."""
+
+_BASE = "/tmp/benchhost-"  # noqa: S108 - its name cannot be guessed
+"""Where the files of sandboxes without a root of their own lie: the way there is open to their users."""
+
 
 @dataclass
 class Box:
-    """A sandbox. ``held`` is what ends with it here: its lifeline, and what makes its user its own."""
+    """A sandbox. ``pid`` is its holder's, ``preparing`` that of the process which copies its files before."""
 
     id: str
     folder: str
-    pid: int
-    lifeline: int
-    lease: socket.socket | None
-    memory: int
-    disk: int
-    space: str | None
-    stays: bool
-    ready: int
+    tier: str
+    plan: Plan
     label: Message
+    stays: bool
+    lease: socket.socket | None = None
+    pid: int = -1
+    lifeline: int = -1
+    ready: int = -1
+    preparing: int | None = None
+    measuring: int | None = None
+    ending: float | None = None
     next_look: float = 0.0
     next_disk: float = 0.0
-    measuring: int | None = None
     waiting: list[socket.socket] = field(default_factory=list)
 
-    def let_go(self) -> None:
-        """Close what keeps it alive."""
+    def begin(self) -> None:
+        """Fork its holder, which says on ``ready`` when it listens.
+
+        Raises ``OSError``.
+        """
+        opened = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        lifeline, self.lifeline = os.pipe2(os.O_CLOEXEC)
+        self.ready, theirs = os.pipe2(os.O_CLOEXEC)
+        listener = listen(opened)
+        start = namespaces.start if self.tier == "namespaces" else folders.start
+        try:
+            self.pid = start(self.plan, Ends(listener, lifeline, theirs))
+        finally:
+            listener.close()
+            for file in (opened, lifeline, theirs):
+                os.close(file)
+
+    def end(self) -> None:
+        """Have it end. A holder with namespaces takes everything with it; any other one has to do it itself."""
+        self.ending = self.ending or time.monotonic()
+        if self.pid > 0 and self.tier == "namespaces":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        elif self.lifeline >= 0:
+            os.close(self.lifeline)
+            self.lifeline = -1
+
+    def tidy_up(self) -> int | None:
+        """Let go of it, now that its holder has ended; return the process that removes its files, if that takes one."""
         for file in (self.lifeline, self.ready):
             if file >= 0:
                 os.close(file)
         self.lifeline = self.ready = -1
+        removing = remove(self.folder)
         if self.lease is not None:
             self.lease.close()
+        return removing
+
+    def write_label(self) -> None:
+        """Say what there is, now that it is ready."""
+        path = os.path.join(self.folder, LABEL)
+        with open(f"{path}.new", "w", encoding="utf-8") as file:
+            json.dump(self.label, file)
+        os.rename(f"{path}.new", path)
 
     def look(self, now: float) -> None:
         """See whether it uses more than it may, if it is time to."""
-        if now < self.next_look or self.ready >= 0:
+        if now < self.next_look or self.pid < 0 or self.ready >= 0:
             return
+        if self.ending is not None and now > self.ending + ENDS_WITHIN:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)  # somebody in there has stopped it
         active = quota.is_active(self.pid)
         self.next_look = now + (MEMORY_EVERY if active else IDLE_EVERY)
         if not active:
             return
-        if quota.memory_used(self.pid, self.memory) > self.memory:
+        processes, memory = quota.memory_used(self.pid, self.plan.memory)
+        if memory > self.plan.memory or processes > 2 * PROCESSES:
             self.overrun("memory_limit")
-        if self.space is not None and self.measuring is None and now >= self.next_disk:
+        if self.plan.space.folder is not None and self.measuring is None and now >= self.next_disk:
             self.next_disk = now + DISK_EVERY
-            self.measuring = os.fork()
-            if self.measuring == 0:
-                over = 0
-                try:
-                    over = int(quota.disk_used(self.space, self.pid, self.disk) > self.disk)
-                finally:
-                    os._exit(over)
+            self._measure(self.plan.space.folder)
+
+    def _measure(self, folder: str) -> None:
+        self.measuring = os.fork()
+        if self.measuring == 0:
+            over = 0
+            try:
+                over = int(quota.disk_used(folder, self.pid, self.plan.space.size) > self.plan.space.size)
+            finally:
+                os._exit(over)
 
     def overrun(self, reason: str) -> None:
         """Have everything in it ended."""
@@ -86,7 +137,7 @@ class Box:
 
 
 def make(folder: str, asked: Message, *, tier: str) -> Box:
-    """Make a sandbox in a folder of all sandboxes, and fork its holder.
+    """Make the place of a sandbox in the folder of all of them.
 
     Raises ``OSError``.
     """
@@ -97,74 +148,76 @@ def make(folder: str, asked: Message, *, tier: str) -> Box:
     if user == 0:
         user, lease = take_user()
         group = user
+    has_root = tier == "namespaces"
     image = asked["root"]
-    disk = asked["disk"] * GB
-    space = None
-    if disk > quota.memory_of_machine() // IN_MEMORY:
-        space = os.path.join(place, "space")
-        os.mkdir(space, 0o755)
-        os.chown(space, user, group)
-    inside = 1000 if image is None else 0
-    home = "/home/user" if image is None else "/root"
-    env = {"PATH": PATH, "HOME": home, "USER": "user" if inside else "root", "LANG": "C.UTF-8", **asked["env"]}
-    plan = Plan(
-        habits=Habits(env, asked["cwd"], asked["idle_timeout"], asked["lifetime"]),
-        space=Space(space, disk),
-        user=user,
-        group=group,
-        inside=inside,
-        memory=asked["memory"] * GB,
-        image=image,
-        memory_files=False,
+    space = Space(None, asked["disk"] * GB)
+    places: dict[str, str] = {}
+    if not has_root:
+        space.folder = _BASE + box_id
+        with open(os.path.join(place, OUTSIDE), "w", encoding="utf-8") as file:
+            json.dump({"folder": space.folder, "user": user if lease else None}, file)
+        places = folders.furnish(space.folder, user, group)
+    elif asked["layer"] is not None or space.size > quota.memory_of_machine() // IN_MEMORY:
+        space.folder = os.path.join(place, "space")
+        os.mkdir(space.folder, 0o755)
+        os.chown(space.folder, user, group)
+    inside = 0 if image is not None else 1000 if has_root else user
+    home = "/root" if image is not None else places.get("/home/user", "/home/user")
+    env = {"PATH": PATH, "HOME": home, "USER": "user" if inside else "root", "LANG": "C.UTF-8"}
+    if places:
+        env["TMPDIR"] = places["/tmp"]  # noqa: S108 - of the sandbox
+    habits = Habits({**env, **asked["env"]}, asked["cwd"], asked["idle_timeout"], asked["lifetime"], places)
+    box = Box(
+        id=box_id,
+        folder=place,
+        tier=tier,
+        plan=Plan(habits, space, user, group, inside, asked["memory"] * GB, image),
+        label={
+            "id": box_id,
+            "labels": asked["labels"],
+            "image": asked["image"],
+            "created_at": time.time(),
+            "layer": None if not has_root else "root" if image is None else "upper",
+        },
+        stays=asked["stays"],
+        lease=lease,
     )
-    opened = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    lifeline, ours = os.pipe2(os.O_CLOEXEC)
-    ready, theirs = os.pipe2(os.O_CLOEXEC)
-    listener = listen(opened)
-    try:
-        pid = start_in_namespaces(plan, listener, lifeline, theirs)
-    except BaseException:
-        for file in (ours, ready):
-            os.close(file)
-        remove(place)
-        raise
-    finally:
-        listener.close()
-        for file in (opened, lifeline, theirs):
-            os.close(file)
-    label = {
-        "id": box_id,
-        "labels": asked["labels"],
-        "image": asked["image"],
-        "created_at": time.time(),
-        "tier": tier,
-        "user": user,
-        "holder": pid,
-    }
-    return Box(box_id, place, pid, ours, lease, plan.memory, disk, space, asked["stays"], ready, label)
+    if asked["layer"] is not None:
+        box.preparing = _copy(asked["layer"], os.path.join(place, "space", box.label["layer"]), user, group)
+    return box
 
 
-def write_label(box: Box) -> None:
-    """Say what there is, now that it is ready."""
-    path = os.path.join(box.folder, LABEL)
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        json.dump(box.label, file)
-    os.rename(f"{path}.new", path)
+def _copy(source: str, target: str, user: int, group: int) -> int:
+    owner = 'chown -R --no-dereference "$3:$4" "$2"' if os.geteuid() == 0 else ":"
+    return _run(f'cp -a -- "$1" "$2" && {owner}', source, target, str(user), str(group))
 
 
 def remove(folder: str) -> int | None:
     """Take a sandbox's folder away; return the process that does, if that takes one."""
-    if not os.path.isdir(os.path.join(folder, "space")):
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, LABEL))  # so that nobody takes it for a sandbox any more
+    outside = ""
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+        with open(os.path.join(folder, OUTSIDE), encoding="utf-8") as file:
+            told = json.load(file)
+        if told["user"] is not None and told["user"] >= FIRST:
+            folders.end_all_of(told["user"])
+        if os.path.basename(folder) == told["folder"].removeprefix(_BASE):
+            outside = told["folder"]
+    if not outside and not os.path.isdir(os.path.join(folder, "space")):
         for name in os.listdir(folder):
             os.unlink(os.path.join(folder, name))
         os.rmdir(folder)
         return None
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(folder, LABEL))  # so that nobody takes it for a sandbox any more
-    script = 'chmod -R u+rwx -- "$1" 2>/dev/null; exec rm -rf -- "$1"' if os.geteuid() else 'exec rm -rf -- "$1"'
+    mode = 'chmod -R u+rwx -- "$@" 2>/dev/null;' if os.geteuid() else ""
+    return _run(f'{mode} exec rm -rf -- "$@"', *([outside] if outside else []), folder)
+
+
+def _run(script: str, *arguments: str) -> int:
+    """Start a script that works on files which nobody trusts: no argument is a pattern or an option to it."""
     return os.posix_spawn(
         "/bin/sh",
-        ["sh", "-c", script, "sh", folder],
+        ["sh", "-c", script, "sh", *arguments],
         {"PATH": PATH},
         setsigdef=(signal.SIGPIPE, signal.SIGCHLD),
     )

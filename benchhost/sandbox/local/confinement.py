@@ -1,20 +1,19 @@
-"""From a fork of the keeper to the holder of a sandbox: the walls of a tier go up, one after the other.
-
-*namespaces*: users, mounts (a root of its own), processes, network, IPC, names and cgroups of its own; no
-capabilities, no new privileges, a filter of system calls, limits. Whoever is root on this machine is another user in
-here, from before the first command on.
-"""
+"""What a sandbox is to be, and the last walls that go up around it in every tier, just before it listens."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import sys
 import traceback
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from benchhost.sandbox.local import kernel, limits, mounts, root, seccomp
+from benchhost.sandbox.local import kernel, limits, seccomp
 from benchhost.sandbox.local.holder import Habits, Holder
+from benchhost.sandbox.local.root import Space
 
 PROCESSES = 256
 """Processes that a sandbox may have at once."""
@@ -25,97 +24,61 @@ class Plan:
     """What a sandbox is to be.
 
     ``user`` and ``group`` are whose it is on this machine, ``inside`` who that is in there. ``memory`` is in bytes,
-    of each process. ``image`` is the folder of a root, if it has one. ``close`` are other sandboxes' descriptors.
+    of each process. ``image`` is the folder of a root, if it has one.
     """
 
     habits: Habits
-    space: root.Space
+    space: Space
     user: int
     group: int
     inside: int
     memory: int
     image: str | None = None
-    processes: int = PROCESSES
-    memory_files: bool = True
-    keep: list[int] = field(default_factory=list)
 
 
-def start_in_namespaces(plan: Plan, listener: socket.socket, lifeline: int, ready: int) -> int:
-    """Fork the holder of a sandbox in namespaces of its own, and return its process id.
+@dataclass
+class Ends:
+    """What a holder has of the keeper: where it listens, its lifeline, and where it says once that it is ready.
 
-    What it says on ``ready`` is nothing when it listens, or else why it does not. Raises ``OSError`` when it cannot
-    be forked here.
+    What it says is nothing, and then it hangs up; or why it cannot be.
     """
-    as_root = os.geteuid() == 0
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        pid = kernel.clone(kernel.ALL_NAMESPACES)
-        if pid == 0:
-            _become_holder(plan, listener, lifeline, ready, theirs, as_root=as_root)
-        try:
-            inside = (plan.inside, plan.inside)
-            kernel.map_ids(pid, inside, (plan.user, plan.group), privileged=as_root)
-            shifted = []
-            if as_root and plan.image is not None:
-                shifted.append(_shifted(plan.image, pid))
-            socket.send_fds(ours, [b"mapped"], shifted)
-            for file in shifted:
-                os.close(file)
-        except BaseException:
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
-            raise
-    return pid
+
+    listener: socket.socket
+    lifeline: int
+    ready: int
 
 
-def _shifted(image: str, pid: int) -> int:
-    """Open an image so that what belongs to root in it belongs to the user of a sandbox."""
-    mount = mounts.copy(image)
-    namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+def hold(plan: Plan, ends: Ends, walls: Callable[[], None], *, keep: int = -1, network: bool, processes: bool) -> None:
+    """Put up the walls, become the holder in this process, which was just forked, and never return.
+
+    ``keep`` is one more descriptor that the walls need. ``network`` says whether there is a namespace of networks,
+    and ``processes`` whether the kernel counts those of the sandbox apart from others.
+    """
     try:
-        mounts.shift_ids(mount, namespace)
-    finally:
-        os.close(namespace)
-    return mount
-
-
-def _become_holder(
-    plan: Plan, listener: socket.socket, lifeline: int, ready: int, keeper: socket.socket, *, as_root: bool
-) -> None:
-    try:
-        kernel.close_all_but({2, listener.fileno(), lifeline, ready, keeper.fileno()})
+        kernel.close_all_but({2, ends.listener.fileno(), ends.lifeline, ends.ready, *([keep] if keep >= 0 else [])})
         nothing = os.open("/dev/null", os.O_RDWR)  # becomes 0
         os.dup2(nothing, 1)
-        mounts.make_private()
-        sources = root.open_sources(plan.space, None if as_root else plan.image)
-        word, shifted, _, _ = socket.recv_fds(keeper, 16, 1)
-        if word != b"mapped":
-            os._exit(1)
-        keeper.close()
-        if shifted:
-            sources.image = shifted[0]
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(each, signal.SIG_DFL)
         os.umask(0o022)
-        kernel.become(plan.inside, plan.inside, forget_groups=as_root)
-        root.build(sources, plan.space)
-        kernel.keep_setuid_powerless()
-        kernel.drop_capabilities()
-        _give_up_the_rest(plan, seccomp.program(memory_files=plan.memory_files))
-        os.dup2(nothing, 2)
-        os.close(ready)
-        holder = Holder(listener, lifeline, plan.habits)
+        program = seccomp.program(network=network, memory_files=False)
+        walls()
+        kernel.refuse_new_privileges()
+        limits.keep_limits(processes=PROCESSES if processes else None, file_size=plan.space.size, data=plan.memory)
+        kernel.hide_memory()
+        kernel.load_filter(program)
+        holder = Holder(ends.listener, ends.lifeline, plan.habits)
+        os.close(ends.ready)
     except BaseException as error:
+        traceback.print_exc()  # for the keeper's log; callers are told no path
         where = traceback.extract_tb(error.__traceback__)[-1]
-        os.write(ready, f"{error} ({os.path.basename(where.filename)}: {where.name}, {where.line})".encode())
+        said = error.strerror if isinstance(error, OSError) else repr(error)
+        os.write(ends.ready, f"{said} ({where.name})".encode())
         os._exit(1)
     try:
+        with contextlib.suppress(OSError):
+            os.dup2(nothing, 2)
+        sys.stdout = sys.stderr = None  # there is nobody to read it
         holder.serve()
     finally:
         os._exit(0)
-
-
-def _give_up_the_rest(plan: Plan, program: bytes) -> None:
-    kernel.refuse_new_privileges()
-    limits.keep_limits(processes=plan.processes, file_size=plan.space.size, data=plan.memory)
-    kernel.hide_memory()
-    sys.stdout = sys.stderr = None  # there is nobody to read it
-    kernel.load_filter(program)

@@ -129,16 +129,19 @@ def _has_children() -> bool:
     return True
 
 
+def children(pid: int) -> list[int]:
+    """Find the processes whose parent is one, as far as they are there at the moment."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+    return found
+
+
 def descendants(pid: int) -> list[int]:
     """Find the processes that descend from one, as far as they are there at the moment."""
-    found: list[int] = []
-    left = [pid]
-    while left:
-        each = left.pop()
-        with contextlib.suppress(OSError):
-            for thread in os.listdir(f"/proc/{each}/task"):
-                with contextlib.suppress(OSError), open(f"/proc/{each}/task/{thread}/children", "rb") as file:
-                    children = [int(child) for child in file.read().split()]
-                    found += children
-                    left += children
+    found = children(pid)
+    for each in found:  # which grows meanwhile
+        found += children(each)
     return found

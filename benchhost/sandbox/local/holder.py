@@ -23,12 +23,24 @@ SHELL = "/bin/sh"
 
 @dataclass
 class Habits:
-    """How commands begin here, and when the sandbox ends: ``idle_timeout`` and ``lifetime`` are in seconds."""
+    """How commands begin here, and when the sandbox ends: ``idle_timeout`` and ``lifetime`` are in seconds.
+
+    ``places`` says where directories really are that lie elsewhere; with a root of its own there are none.
+    """
 
     env: dict[str, str]
     cwd: str
     idle_timeout: float | None = None
     lifetime: float | None = None
+    places: dict[str, str] = field(default_factory=dict)
+
+    def real(self, path: str) -> str:
+        """Say where a path really leads."""
+        path = os.path.join(self.cwd, path)
+        for place, really in self.places.items():
+            if path == place or path.startswith(f"{place}/"):
+                return really + path[len(place) :]
+        return path
 
 
 @dataclass
@@ -52,7 +64,13 @@ class Holder:
     running: dict[int, _Running] = field(default_factory=dict)  # by the descriptor of the connection
 
     def serve(self) -> None:
-        """Serve until the lifeline or the time has come to its end."""
+        """Serve until the lifeline or the time has come to its end, and then end everything."""
+        try:
+            self._serve()
+        finally:
+            _kill_everything()
+
+    def _serve(self) -> None:
         woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _nothing)
@@ -122,6 +140,7 @@ class Holder:
                 os.close(file)
 
     def _do(self, connection: socket.socket, request: Message) -> None:
+        request["path"] = self.habits.real(request["path"])
         try:
             for answer, file in inside.do(request):
                 try:
@@ -136,7 +155,7 @@ class Holder:
         given = request["command"]
         request["argv"] = [SHELL, "-c", given] if isinstance(given, str) else given
         request["env"] = {**self.habits.env, **request["env"]}
-        request["cwd"] = os.path.join(self.habits.cwd, request["cwd"] or "")
+        request["cwd"] = self.habits.real(request["cwd"] or "")
         try:
             watcher = os.fork()
         except OSError as error:  # it has as many processes as it may have
@@ -226,6 +245,7 @@ def _send(connection: socket.socket, message: Message, files: list[int] | None =
 
 
 def _kill_everything() -> None:
+    """End all processes of the sandbox but this one: no others can be reached from here."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(-1, signal.SIGKILL)
 

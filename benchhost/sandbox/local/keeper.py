@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 from benchhost.sandbox.local import boxes, kernel, tiers
 from benchhost.sandbox.local.boxes import Box
+from benchhost.sandbox.local.execution import children, descendants
 from benchhost.sandbox.local.messages import Closed, Message, listen, receive, send
 
 LOCK = "lock"
@@ -47,6 +48,9 @@ class Keeper:
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     connections: set[socket.socket] = field(default_factory=set)
     boxes: dict[str, Box] = field(default_factory=dict)
+    removing: set[int] = field(default_factory=set)  # processes that remove files
+    orphaned: bool = False  # whether a holder may have left processes to us
+    asking: dict[str, socket.socket] = field(default_factory=dict)  # who waits for a sandbox, by its id
 
     def serve(self) -> None:
         """Serve until nobody is connected and no sandbox is left."""
@@ -67,6 +71,7 @@ class Keeper:
             now = time.monotonic()
             for box in self.boxes.values():
                 box.look(now)
+            self._end_orphans()
 
     def _on(self, file: int | socket.socket, do: Callable[[], object]) -> None:
         self.selector.register(file, selectors.EVENT_READ, do)
@@ -87,7 +92,7 @@ class Keeper:
             for file in files:
                 os.close(file)
             if request["op"] == "attach":
-                _answer(connection, tiers.choose(request["isolation"], request["weakest"]))
+                _answer(connection, tiers.choose(self.folder, request["isolation"], request["weakest"]))
             elif request["op"] == "create":
                 self._create(connection, request)
             elif request["op"] == "delete":
@@ -111,23 +116,40 @@ class Keeper:
         try:
             box = boxes.make(os.path.join(self.folder, SANDBOXES), asked, tier=asked["tier"])
         except OSError as error:
-            _answer(connection, {"error": "unavailable", "message": f"no sandbox can be made: {error}"})
+            _answer(connection, {"error": "unavailable", "message": f"no sandbox can be made: {error.strerror}"})
             return
         self.boxes[box.id] = box
-        self._on(box.ready, lambda: self._made(connection, box))
+        self.asking[box.id] = connection
+        if box.preparing is None:
+            self._begin(box)
 
-    def _made(self, connection: socket.socket, box: Box) -> None:
+    def _begin(self, box: Box) -> None:
+        if box.ending is not None:
+            self._refuse(box, "it is deleted already")
+            return
+        try:
+            box.begin()
+        except OSError as error:
+            self._refuse(box, tiers.advice(error.strerror or str(error)))
+        else:
+            self._on(box.ready, lambda: self._made(box))
+
+    def _refuse(self, box: Box, why: str) -> None:
+        message = f"no sandbox can be made: {why}"
+        _answer(self.asking.pop(box.id), {"error": "unavailable", "message": message})
+        if box.pid < 0:
+            self._gone(box)
+
+    def _made(self, box: Box) -> None:
         said = os.read(box.ready, 4096)
         self.selector.unregister(box.ready)
         os.close(box.ready)
         box.ready = -1
         if said:
-            message = f"no sandbox can be made: {said.decode(errors='replace')}"
-            _answer(connection, {"error": "unavailable", "message": message})
-            self._end(box)
+            self._refuse(box, said.decode(errors="replace"))
             return
-        boxes.write_label(box)
-        _answer(connection, {"id": box.id})
+        box.write_label()
+        _answer(self.asking.pop(box.id), {"id": box.id})
 
     def _delete(self, connection: socket.socket, box_id: str) -> None:
         box = self.boxes.get(box_id)
@@ -135,16 +157,12 @@ class Keeper:
             _answer(connection, {})
             return
         box.waiting.append(connection)
-        self._end(box)
-
-    def _end(self, box: Box) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(box.pid, signal.SIGKILL)
+        box.end()
 
     def _end_all(self) -> None:
         for box in self.boxes.values():
             if not box.stays:
-                self._end(box)
+                box.end()
 
     def _reap(self, woken: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -154,9 +172,16 @@ class Keeper:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
                     return
+                self.removing.discard(pid)
                 for box in list(self.boxes.values()):
                     if box.pid == pid:
                         self._gone(box)
+                    elif box.preparing == pid:
+                        box.preparing = None
+                        if status:
+                            self._refuse(box, "the files of the snapshot cannot be copied")
+                        else:
+                            self._begin(box)
                     elif box.measuring == pid:
                         box.measuring = None
                         if status:
@@ -166,10 +191,28 @@ class Keeper:
         del self.boxes[box.id]
         if box.ready >= 0:
             self.selector.unregister(box.ready)
-        box.let_go()
-        boxes.remove(box.folder)
+        if box.id in self.asking:
+            self._refuse(box, "its holder has ended")
+        self.orphaned = self.orphaned or box.tier == "landlock"
+        removing = box.tidy_up()
+        if removing is not None:
+            self.removing.add(removing)
         for connection in box.waiting:
             _answer(connection, {})
+
+    def _end_orphans(self) -> None:
+        """End what a holder has left behind that was killed, and had neither namespaces nor a user of its own."""
+        if not self.orphaned:
+            return
+        known = self.removing | {
+            pid for box in self.boxes.values() for pid in (box.pid, box.preparing, box.measuring) if pid is not None
+        }
+        left = [pid for pid in children(os.getpid()) if pid not in known]
+        for pid in left:
+            for each in (pid, *descendants(pid)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+        self.orphaned = bool(left)
 
 
 def _answer(connection: socket.socket, message: Message) -> None:
@@ -211,6 +254,7 @@ def main() -> None:
     folder, host = sys.argv[1], [int(each) for each in sys.argv[3:]]
     kernel.hide_arguments("benchhost-sandbox")  # holders are forked from here, and seen in their sandboxes
     os.setsid()
+    kernel.adopt_orphans()
     os.umask(0o077)
     try:
         keep(folder, host)

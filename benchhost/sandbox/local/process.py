@@ -138,7 +138,6 @@ class LocalProcess(Process):
         if len(passed) < len(data):
             self._dropped += len(data) - len(passed)
             self._stop("output_limit")
-            return passed or self._read(file)
         return passed
 
     def _stop(self, reason: ExitReason) -> None:

@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from benchhost.contract import Capabilities, Provider, Sandbox, SandboxInfo, SandboxSpec
 from benchhost.errors import SandboxNotFound, SandboxUnavailable, SandboxUnsupported
+from benchhost.sandbox.local.config import LocalConfig, read_config
 from benchhost.sandbox.local.image_store import ImageStore
 from benchhost.sandbox.local.images import HOST, resolve_image
 from benchhost.sandbox.local.keeper import SANDBOXES
@@ -18,58 +19,27 @@ from benchhost.sandbox.local.keeping import ask, attach
 from benchhost.sandbox.local.labels import is_id, labelled
 from benchhost.sandbox.local.messages import Message
 from benchhost.sandbox.local.sandbox import LocalSandbox
-from benchhost.sandbox.local.tiers import TIERS
-
-MAX_SANDBOXES = 256
-"""Sandboxes that may be there at once, unless another number is given."""
-
-CREATED_WITHIN = 120.0
-"""Seconds that making a sandbox may take on a busy machine."""
 
 
 class LocalProvider(Provider):
-    """Sandboxes of a folder on this machine.
-
-    ``config`` has the ``folder`` in which everything lies, and may have: ``images``, another folder for those;
-    ``min_isolation``, the weakest tier that will do (``uid``); ``isolation``, a tier instead of the strongest one
-    (``auto``); ``max_sandboxes`` (256); and ``stay``, which says ``yes`` if sandboxes are to stay when nobody has the
-    provider open any more.
-    """
+    """Sandboxes of a folder on this machine, opened with what :mod:`benchhost.sandbox.local.config` says."""
 
     name = "local"
 
-    def __init__(
-        self, folder: Path, images: ImageStore, connection: socket.socket, kind: Message, most: int, *, stays: bool
-    ) -> None:
-        self._folder = folder
-        self._images = images
+    def __init__(self, config: LocalConfig, connection: socket.socket, kind: Message) -> None:
+        self._config = config
+        self._folder = config.place
+        self._images = ImageStore(Path(config.images) if config.images else self._folder / "images")
         self._connection = connection
         self._kind = kind
-        self._most = most
-        self._stays = stays
 
     @classmethod
     async def open(cls, config: Mapping[str, str]) -> LocalProvider:
-        known = {"folder", "images", "min_isolation", "isolation", "max_sandboxes", "stay"}
-        if unknown := sorted(config.keys() - known):
-            raise SandboxUnavailable(f"the provider local knows no {unknown[0]!r}; it knows {', '.join(sorted(known))}")
-        if "folder" not in config:
-            raise SandboxUnavailable("the provider local needs a folder in which its sandboxes lie")
         if sys.platform != "linux":
-            raise SandboxUnavailable(
-                "sandboxes on this machine need Linux; take the provider daytona, or a machine with it"
-            )
-        folder = _absolute(config["folder"])
-        weakest = config.get("min_isolation", "uid")
-        isolation = config.get("isolation", "auto")
-        for given in (weakest, isolation):
-            if given not in (*TIERS, "auto"):
-                raise SandboxUnavailable(f"there is no isolation {given!r}; there are {', '.join(TIERS)}")
-        request = {"op": "attach", "isolation": isolation, "weakest": weakest}
-        connection, kind = await attach(folder, request)
-        most = int(config.get("max_sandboxes", MAX_SANDBOXES))
-        images = ImageStore(Path(config.get("images", folder / "images")))
-        return cls(folder, images, connection, kind, most, stays=config.get("stay") == "yes")
+            raise SandboxUnavailable("sandboxes on this machine need Linux; take another provider, such as daytona")
+        read = read_config(config)
+        request = {"op": "attach", "isolation": read.isolation, "weakest": read.min_isolation}
+        return cls(read, *await attach(read.place, request))
 
     async def capabilities(self) -> Capabilities:
         return Capabilities(
@@ -89,8 +59,8 @@ class LocalProvider(Provider):
         asked = {
             "op": "create",
             "tier": self._kind["tier"],
-            "most": self._most,
-            "stays": self._stays,
+            "most": self._config.max_sandboxes,
+            "stays": self._config.stay,
             "image": spec.image or HOST,
             "root": None if image.root is None else str(image.root),
             "env": {**image.env, **spec.env},
@@ -100,6 +70,7 @@ class LocalProvider(Provider):
             "disk": spec.resources.disk,
             "idle_timeout": spec.idle_timeout,
             "lifetime": spec.lifetime,
+            "layer": None,
         }
         made = await ask(self._folder, asked)
         return self._sandbox(made["id"])
@@ -127,7 +98,3 @@ class LocalProvider(Provider):
 
     def _sandbox(self, id: str) -> LocalSandbox:  # noqa: A002 - likewise
         return LocalSandbox(id, self._folder / SANDBOXES / id)
-
-
-def _absolute(path: str) -> Path:
-    return Path(path).absolute()

@@ -27,14 +27,14 @@ def is_active(holder: int) -> bool:
         return False
 
 
-def memory_used(holder: int, most: int) -> int:
-    """Return the bytes of memory that the processes of a sandbox use.
+def memory_used(holder: int, most: int) -> tuple[int, int]:
+    """Return how many processes a sandbox has, and the bytes of memory that they use.
 
     What they share is counted for each of them at first, and only once when that would be more than ``most``.
     """
     processes = descendants(holder)
     used = sum(_resident(pid) for pid in processes)
-    return used if used <= most else sum(_proportional(pid) for pid in processes)
+    return len(processes), used if used <= most else sum(_proportional(pid) for pid in processes)
 
 
 def _resident(pid: int) -> int:

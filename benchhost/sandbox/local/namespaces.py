@@ -1,0 +1,73 @@
+"""The tier *namespaces*: users, mounts (a root of its own), processes, network, IPC, names and cgroups of its own.
+
+No capabilities, no new privileges, a filter of system calls, limits. Whoever is root on this machine is another user
+in here, from before the first command on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from benchhost.sandbox.local import kernel, mounts, root
+from benchhost.sandbox.local.confinement import Ends, Plan, hold
+
+_MAPPED = b"mapped"
+
+
+def start(plan: Plan, ends: Ends) -> int:
+    """Fork the holder of a sandbox in namespaces of its own, and return its process id.
+
+    Raises ``OSError`` when it cannot be forked here.
+    """
+    as_root = os.geteuid() == 0
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        pid = kernel.clone(kernel.ALL_NAMESPACES)
+        if pid == 0:
+            hold(
+                plan,
+                ends,
+                lambda: _walls(plan, theirs, as_root=as_root),
+                keep=theirs.fileno(),
+                network=True,
+                processes=True,
+            )
+        try:
+            kernel.map_ids(pid, (plan.inside, plan.inside), (plan.user, plan.group), privileged=as_root)
+            shifted = [_shifted(plan.image, pid)] if as_root and plan.image is not None else []
+            socket.send_fds(ours, [_MAPPED], shifted)
+            for file in shifted:
+                os.close(file)
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+    return pid
+
+
+def _shifted(image: str, pid: int) -> int:
+    """Open an image so that what belongs to root in it belongs to the user of a sandbox."""
+    mount = mounts.copy(image)
+    namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        mounts.shift_ids(mount, namespace)
+    finally:
+        os.close(namespace)
+    return mount
+
+
+def _walls(plan: Plan, keeper: socket.socket, *, as_root: bool) -> None:
+    mounts.make_private()
+    sources = root.open_sources(plan.space, None if as_root else plan.image)
+    word, shifted, _, _ = socket.recv_fds(keeper, len(_MAPPED), 1)
+    if word != _MAPPED:
+        os._exit(1)  # the keeper has gone, or given up
+    keeper.close()
+    if shifted:
+        sources.image = shifted[0]
+    kernel.become(plan.inside, plan.inside, forget_groups=as_root)
+    root.build(sources, plan.space)
+    kernel.keep_setuid_powerless()
+    kernel.drop_capabilities()
