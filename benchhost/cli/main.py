@@ -18,6 +18,7 @@ COMMANDS = {
     "reload": ("benchhost.cli.serve", "Have a running server load the installed plugins anew."),
     "plugins": ("benchhost.cli.plugins", "List the installed plugins and what is wrong with them."),
     "check": ("benchhost.cli.check", "Check that a benchmark is sound before anyone submits to it."),
+    "leakcheck": ("benchhost.cli.leakcheck", "Look whether a host shows anything of what a benchmark hides."),
     "doctor": ("benchhost.cli.doctor", "Say what is enforced here, what is not, and what to change."),
     "sandbox": ("benchhost.cli.sandbox", "Make sandboxes, use them, and see that nothing gets out of them."),
     "keys": ("benchhost.cli.keys", "Make, list and revoke keys of tenants."),

@@ -21,7 +21,7 @@ from benchhost.server.openapi import openapi
 from benchhost.server.problems import exception_handler, send_problem
 from benchhost.server.raw import raw_routes
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
-from benchhost.server.sockets import Sockets
+from benchhost.server.sockets import SOCKETS, Sockets
 
 _SLASHES = re.compile("/{2,}")
 
@@ -34,6 +34,15 @@ class App:
         self._litestar = _litestar(host)
         self._raw = raw_routes(BENCHMARK_ROUTES)
         self._sockets = Sockets(host)
+
+    @property
+    def routes(self) -> list[tuple[str, str]]:
+        """Every route as its method, or ``WEBSOCKET``, and its path; the parameters of a path are in braces."""
+        found: list[tuple[str, str]] = []
+        for route in self._litestar.routes:
+            if isinstance(route, HTTPRoute):
+                found += [(method, route.path_format) for method in sorted(set(route.methods) - {"OPTIONS"})]
+        return found + [("WEBSOCKET", f"/b/{{name}}{path}") for path in SOCKETS]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection."""

@@ -21,6 +21,7 @@ from benchhost.cli.sandbox import IMAGE, SANDBOX
 from benchhost.contract import Benchmark, Context, EvaluationStatus, GenerationStatus, Result, Runner, Task
 from benchhost.errors import BenchhostError, GradingFailed, RequestError
 from benchhost.integrity.checks import CHECKS
+from benchhost.integrity.saboteur import ACTS
 from benchhost.runner.exits import ExitCode
 from benchhost.server import problems
 from benchhost.server.documented import documented_of
@@ -115,6 +116,12 @@ def test_the_options_of_a_command_are_those_of_the_code(name: str, page, rows) -
 
 def test_every_check_is_in_the_table_with_its_promise(page, rows) -> None:
     assert rows(page("integrity.md").section("Is it sound?")) == [[f"`{name}`", said] for name, said in CHECKS.items()]
+
+
+def test_everything_that_hooks_do_in_a_search_for_leaks_is_in_the_table(page, rows) -> None:
+    assert rows(page("integrity.md").section("Does anything leak?")) == [
+        [f"`{act}`", said] for act, said in ACTS.items()
+    ]
 
 
 def test_every_command_says_in_its_help_what_its_list_says() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -70,3 +72,9 @@ def test_another_number_or_a_hedge_is_wrong(benchmark, text):
 
 def test_callers_see_the_kind_and_not_the_answer(tasks):
     assert set(public(tasks[0])) == {"id", "question", "timeout", "kind"}
+
+
+def test_nothing_that_is_hidden_leaks():
+    command = [sys.executable, "-m", "benchhost", "leakcheck", "arithmetic", "--sample", "3"]
+    searched = subprocess.run(command, capture_output=True, text=True)
+    assert searched.returncode == 0, searched.stdout + searched.stderr

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -155,3 +158,10 @@ def test_a_row_without_an_answer_is_named_but_not_quoted(tmp_path):
     with pytest.raises(DatasetError, match="problem 1: expected an answer that ends in '#### <number>'") as raised:
         list(GSM8K(Settings(data=path)).load_datasets()["default"])
     assert "secret" not in str(raised.value)
+
+
+def test_nothing_that_is_hidden_leaks():
+    environ = {**os.environ, "BENCHHOST_BENCHMARKS__GSM8K__DATA": str(DATA / "test.jsonl")}
+    command = [sys.executable, "-m", "benchhost", "leakcheck", "gsm8k", "--sample", "3"]
+    searched = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert searched.returncode == 0, searched.stdout + searched.stderr

@@ -1,0 +1,107 @@
+"""Whether a host shows anything of what a benchmark hides.
+
+The real application is started in this process with the benchmark and with copies of it whose hooks fail
+(:mod:`benchhost.integrity.saboteur`). Every route that the application has is called, rightly and
+wrongly (:mod:`benchhost.integrity.rounds`), and every byte of every answer is searched
+(:mod:`benchhost.integrity.scanner`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from benchhost.access.keys import new_key
+from benchhost.discovery import entries
+from benchhost.errors import UsageError
+from benchhost.integrity.caller import Caller
+from benchhost.integrity.opening import opened_benchmark
+from benchhost.integrity.rounds import LeakReport, Rounds
+from benchhost.integrity.saboteur import ACTS, install_copy
+from benchhost.server.app import App
+from benchhost.server.host import Host
+from benchhost.settings import Settings
+from benchhost.store import KeyRecord
+from benchhost.tasks import sample
+
+TENANT, TRIAL, STRANGER = "tenant", "trial", "stranger"
+"""Who calls: a tenant that may use everything, one on trial, and somebody without a key."""
+
+
+async def search(
+    settings: Settings, name: str, *, most: int = 20, seed: int = 0, acts: Collection[str] = tuple(ACTS)
+) -> LeakReport:
+    """Search for leaks of a benchmark, in ``most`` tasks of each of its datasets.
+
+    ``acts`` are what the hooks of its copies do; ``canaries`` is always among them.
+
+    Raises :class:`~benchhost.errors.UsageError` when no such plugin is installed, and
+    :class:`~benchhost.errors.Unavailable` when it is faulty.
+    """
+    found = [entry for entry in entries() if entry.name == name]
+    if not found:
+        installed = ", ".join(sorted({entry.name for entry in entries()})) or "none"
+        raise UsageError(f"no installed plugin is called {name}; installed are: {installed}")
+    copies = {act: f"leakcheck-{act}" for act in ACTS if act in {*acts, "canaries"}}
+    with tempfile.TemporaryDirectory(prefix="leakcheck-") as folder, _on_path(Path(folder)):
+        chosen = await _chosen(settings, name, most, seed)
+        for act, copy in copies.items():
+            install_copy(Path(folder), copy, found[0].object, act, chosen)
+        host = Host(_closed_to_strangers(settings, Path(folder), name, list(copies.values())))
+        app = App(host)
+        caller = Caller(app)
+        async with caller.life():
+            await host.plugins_found()
+            await host.roster.loaded()
+            callers = {who: await _key_of(host, who) for who in (TENANT, TRIAL)} | {STRANGER: {}}
+            return await Rounds(host.roster, caller, app.routes, chosen, callers).carry_out(name, copies)
+
+
+def _closed_to_strangers(settings: Settings, folder: Path, name: str, copies: list[str]) -> Settings:
+    """Make the settings of the host that is searched: the operator's, as far as they are about hooks."""
+    return Settings(
+        auth=("keys",),
+        state=folder / "state",
+        only=(name, *copies),
+        benchmarks={**settings.benchmarks, **dict.fromkeys(copies, settings.plugin(name))},
+        load_timeout=settings.load_timeout,
+        allow_runs=True,
+        sandbox=None,
+        drain_timeout=0.0,
+    )
+
+
+async def _key_of(host: Host, who: str) -> dict[str, str]:
+    """Have a tenant of this name, and return the headers of its requests."""
+    key, now = new_key(), time.time()
+    await host.store.grant(who, ["*/*"], trial=who == TRIAL, at=now, by="leakcheck")
+    await host.store.add_key(KeyRecord(id=key.id, digest=key.digest, tenant=who, created_at=now), by="leakcheck")
+    return {"authorization": f"Bearer {key.key}"}
+
+
+async def _chosen(settings: Settings, name: str, most: int, seed: int) -> dict[str, list[str]]:
+    async with opened_benchmark(settings, name) as benchmark:
+        await benchmark.ready()
+        return {
+            dataset: sample(benchmark.catalogue(dataset).ids, most, seed)
+            for dataset, number in benchmark.datasets.items()
+            if number
+        }
+
+
+@contextlib.contextmanager
+def _on_path(folder: Path) -> Iterator[None]:
+    """Have the processes of graders find what is installed in a folder."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), before]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
