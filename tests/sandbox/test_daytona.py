@@ -523,6 +523,13 @@ async def test_images_of_the_local_provider_are_refused(image, provider):
         await provider.create(SandboxSpec(image=image))
 
 
+@pytest.mark.parametrize("image", ["", " ", "debian:12\nRUN id", "debian:12 AS x", "--platform=x debian", "$IMAGE"])
+async def test_what_is_no_name_of_an_image_gets_into_no_dockerfile(image, provider, double):
+    with pytest.raises(SandboxUnsupported, match="cannot be the name of an image"):
+        await provider.create(SandboxSpec(image=image))
+    assert "create" not in double.seen
+
+
 async def test_a_snapshot_that_is_not_there_is_told(provider):
     with pytest.raises(SandboxNotFound, match="Snapshot nowhere not found"):
         await provider.create(SandboxSpec(snapshot="nowhere"))

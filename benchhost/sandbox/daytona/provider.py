@@ -38,6 +38,7 @@ POLL = 0.5
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LOCAL_IMAGE = re.compile(r"host$|dir:|oci:")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}")
 
 
 class DaytonaProvider(Provider):
@@ -91,6 +92,8 @@ class DaytonaProvider(Provider):
                 f"{spec.image!r} is an image of the local provider: for daytona, name an image of a registry, such as "
                 "debian:12, or a snapshot"
             )
+        if spec.image is not None and not _IMAGE.fullmatch(spec.image):  # it goes into a Dockerfile
+            raise SandboxUnsupported("that cannot be the name of an image; one such as debian:12 is expected")
         common: dict[str, Any] = {
             "env_vars": dict(spec.env),
             "labels": {**spec.labels, MADE: made} | ({} if spec.cwd is None else {CWD: spec.cwd}),
