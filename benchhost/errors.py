@@ -56,6 +56,8 @@
     │   ├── SandboxUnavailable the provider failed, or cannot be had here
     │   ├── SandboxFileError   a file of a sandbox cannot be read or written
     │   └── CommandFailed      a command in a sandbox did not end well
+    ├── CandidateFailed        submitted code gave no answer; ``reason`` says why
+    │   └── CandidateRaised    it raised an exception
     └── GradingFailed          a failure of ours, never of the submitter
         ├── HookRaised         the author's hook raised
         ├── HookOverran        the author's hook took longer than its deadline
@@ -69,7 +71,8 @@ and never over the wire.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 
 class BenchhostError(Exception):
@@ -540,6 +543,66 @@ class CommandFailed(SandboxError):
         super().__init__(f"Command failed with {why}")
         self.code = code
         self.reason = reason
+
+
+class CandidateFailed(BenchhostError):
+    """A function of submitted code gave no answer that is a plain value.
+
+    ``reason`` is ``raised``, ``not_plain`` (the answer is another object), ``too_large``, ``timeout``,
+    ``memory_limit``, ``ended`` (its process did), ``garbled`` (it meddled with what is said about it) or
+    ``missing`` (there is no such function).
+    """
+
+    slug = "candidate-failed"
+    title = "The submitted code gave no answer"
+
+    def __init__(self, reason: str, message: str) -> None:
+        Exception.__init__(self, message)  # the next class may be any: see CandidateRaised
+        self.reason = reason
+
+
+class CandidateRaised(CandidateFailed):
+    """A function of submitted code raised an exception.
+
+    ``names`` are the names of the exception's class and of those it derives from. Where one of them is a usual
+    built-in exception, so is this one: a ``ZeroDivisionError`` over there is caught by ``except ArithmeticError``
+    here. ``StopIteration`` is not one of them: it would end the loops of those who call.
+    """
+
+    slug = "candidate-raised"
+    title = "The submitted code raised an exception"
+
+    def __new__(cls, names: Sequence[str], message: str) -> Self:
+        kind = next((_USUAL[name] for name in names if name in _USUAL), None)
+        both = cls if kind is None or issubclass(cls, kind) else type(cls.__name__, (cls, kind), {})
+        return super().__new__(both, names, message)
+
+    def __init__(self, names: Sequence[str], message: str) -> None:
+        super().__init__("raised", f"{names[0] if names else 'an exception'}: {message}".removesuffix(": "))
+        self.names = tuple(names)
+
+
+_USUAL: dict[str, type[Exception]] = {
+    kind.__name__: kind
+    for kind in (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        EOFError,
+        IndexError,
+        KeyError,
+        LookupError,
+        MemoryError,
+        NameError,
+        NotImplementedError,
+        OverflowError,
+        RecursionError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+    )
+}
 
 
 class GradingFailed(BenchhostError):

@@ -31,6 +31,7 @@ HIDDEN_ON_PURPOSE = {
     ("benchhost.cli.parquet", "pyarrow.parquet"): "comes with pyarrow",
     ("benchhost.client.*", "aiohttp"): "start-up: only an open client needs it, and it takes 0.2 s",
     ("benchhost.client.*", "yarl"): "comes with aiohttp",
+    ("benchhost.sandbox", "benchhost.sandbox.judge"): "start-up: only who judges code needs the judge",
     ("benchhost.sandbox.daytona.sdk", "daytona"): "optional: benchhost[daytona] brings it, under one of two names",
     ("benchhost.sandbox.daytona.sdk", "daytona_sdk"): "likewise",
     ("benchhost.evaluation.zygote", "benchhost.evaluation.grader"): "start-up: only a zygote itself needs a grader",

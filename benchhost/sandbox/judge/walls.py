@@ -1,0 +1,219 @@
+"""The walls between submitted code and everything else.
+
+Around the zygote, once: its own namespaces of users, processes, mounts, networks, IPC and names; a root that holds an
+interpreter and nothing else of the host's (:mod:`.root`); no way to gain privileges. Around each child: namespaces of
+its own for users (in which its processes are counted), processes (which end with it, all of them) and mounts (a
+small filesystem of its own to write in); no capabilities, a filter of system calls, limits. There is no ``/proc`` in
+there, and there are no sockets but pairs: a child sees nothing of another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Collection
+from typing import Any
+
+from benchhost.sandbox.judge.root import Root
+from benchhost.sandbox.local import kernel, limits, mounts, seccomp
+
+NOBODY = 1000
+"""The user and group that everything here belongs to, inside."""
+
+OUTSIDE = 0x5F00_0000
+"""The user and group that these are on this machine, when it is root who judges. Nobody else is called that."""
+
+ADVICE = (
+    "Submitted code runs only where Linux lets this server make namespaces. For an ordinary user, see the sysctls "
+    "user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns; "
+    "a container needs --security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+)
+
+CHANNEL = 3
+"""The descriptor by which a child talks to the judge."""
+
+_OWN = kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID | kernel.CLONE_NEWNS
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_FILES = 256
+
+
+class NoWalls(Exception):
+    """This machine does not let the walls be put up; the message says what to change."""
+
+
+class Walls:
+    """What is around the zygote, and what it puts around each child."""
+
+    isolation = "namespaces"
+
+    def __init__(self, proc: int) -> None:
+        self._proc = proc
+        self._filter = seccomp.program(network=False, memory_files=False)
+        self._user = f"{os.getuid()} {os.getuid()} 1".encode()
+        self._group = f"{os.getgid()} {os.getgid()} 1".encode()
+        self._shared = self._resident(os.getpid())
+
+    def fork(self) -> int:
+        """Fork a child that is the first process of its own world."""
+        return kernel.clone(_OWN)
+
+    def enter(self, wanted: dict[str, Any], channel: int) -> None:
+        """Give up, in a child, everything but the descriptor ``channel``, which becomes :data:`CHANNEL`."""
+        os.setsid()
+        for name, text in (("setgroups", b"deny"), ("uid_map", self._user), ("gid_map", self._group)):
+            file = os.open(f"self/{name}", os.O_WRONLY, dir_fd=self._proc)
+            os.write(file, text)
+            os.close(file)
+        size = {"size": str(wanted["disk"]), "nr_inodes": "4096", "mode": "0700"}
+        place = mounts.fresh("tmpfs", size, mounts.NO_SETUID | mounts.NO_DEVICES)
+        mounts.attach(place, os.open("/tmp", os.O_PATH))
+        os.chdir("/tmp")
+        limits.keep_limits(processes=wanted["processes"], files=_FILES, file_size=wanted["disk"], data=wanted["memory"])
+        kernel.drop_capabilities()
+        kernel.load_filter(self._filter)
+        # The last to go are the descriptors: by one of them, what fails here is told.
+        os.dup2(0, 1)
+        os.dup2(0, 2)
+        os.dup2(channel, CHANNEL)
+        os.closerange(CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
+
+    def prove(self) -> None:
+        """Put a child behind the walls and see what it can do. Raises :class:`NoWalls` when it is too much."""
+        some = {"disk": 1 << 20, "processes": 2, "memory": 256 << 20}
+        pid = self.fork()
+        if pid == 0:
+            failed = len(_MUST_FAIL) + 1
+            try:
+                self.enter(some, 0)
+                failed = next((number for number, (_, can) in enumerate(_MUST_FAIL, start=1) if _works(can)), 0)
+            finally:
+                os._exit(failed)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code:
+            what = (
+                f"a submission could {_MUST_FAIL[code - 1][0]}" if 0 < code <= len(_MUST_FAIL) else "they do not stand"
+            )
+            raise NoWalls(f"the walls were tried, and {what}. {ADVICE}")
+
+    def starved(self, pid: int) -> float:
+        """Return for how many seconds a child has waited for a processor; 0 where the kernel does not say."""
+        try:
+            return int(self._read(f"{pid}/schedstat").split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
+
+    def memory(self, children: Collection[int]) -> dict[int, int]:
+        """Return the bytes that each child and all its descendants occupy together, what all share left out."""
+        parents: dict[int, int] = {}
+        sizes: dict[int, int] = {}
+        for name in os.listdir(self._proc):
+            if name.isdigit() and name != "1":
+                with contextlib.suppress(OSError):  # it has just ended
+                    pid = int(name)
+                    parents[pid] = int(self._read(f"{pid}/stat").rpartition(b")")[2].split()[1])
+                    sizes[pid] = max(self._resident(pid) - self._shared, 0)
+        used = dict.fromkeys(children, 0)
+        for pid, size in sizes.items():
+            above = pid
+            while above not in used and above in parents:
+                above = parents[above]
+            if above in used:
+                used[above] += size
+        return used
+
+    def _resident(self, pid: int) -> int:
+        return int(self._read(f"{pid}/statm").split()[1]) * _PAGE
+
+    def _read(self, path: str) -> bytes:
+        file = os.open(path, os.O_RDONLY, dir_fd=self._proc)
+        try:
+            return os.read(file, 4096)
+        finally:
+            os.close(file)
+
+
+def put_up(hidden: Collection[str]) -> Walls | None:
+    """Put the walls around this process, which goes on as another: return there, and here, at its end, ``None``.
+
+    What lies in the directories ``hidden`` is not seen from within. Raises :class:`NoWalls`.
+    """
+    privileged = os.geteuid() == 0
+    outside = (OUTSIDE, OUTSIDE) if privileged else (os.geteuid(), os.getegid())
+    told, tell = os.pipe()
+    try:
+        pid = kernel.clone(kernel.ALL_NAMESPACES)
+    except OSError as error:
+        raise NoWalls(f"no namespaces are to be had ({error.strerror}). {ADVICE}") from None
+    if pid == 0:
+        os.close(tell)
+        os.read(told, 1)
+        os.close(told)
+        return _enclosed(Root(hidden), privileged=privileged)
+    os.close(told)
+    try:
+        kernel.map_ids(pid, (NOBODY, NOBODY), outside, privileged=privileged)
+    except OSError as error:
+        os.kill(pid, signal.SIGKILL)
+        raise NoWalls(f"users cannot be mapped ({error.strerror}). {ADVICE}") from None
+    os.close(tell)
+    return None
+
+
+def _enclosed(root: Root, *, privileged: bool) -> Walls:
+    try:
+        mounts.make_private()
+        root.gather()
+        kernel.become(NOBODY, NOBODY, forget_groups=privileged)
+        kernel.show_memory()  # the change of user hid it, and with it what /proc offers for the mapping of ids
+        proc = mounts.fresh("proc", attributes=mounts.NO_SETUID | mounts.NO_DEVICES | mounts.NO_PROGRAMS)
+        listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)
+        os.close(proc)
+        root.move_into()
+        kernel.refuse_new_privileges()
+        walls = Walls(listed)
+        walls.prove()
+    except OSError as error:
+        raise NoWalls(f"the walls cannot be put up ({error}). {ADVICE}") from None
+    return walls
+
+
+def _works(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except OSError:
+        return False
+    return True
+
+
+def _fork_twice() -> None:
+    for _ in range(2):  # with itself, these are three
+        if os.fork() == 0:
+            signal.pause()
+
+
+def _write_too_much() -> None:
+    with open("/tmp/file", "wb") as file:
+        file.write(bytes(2 << 20))
+
+
+def _send_signal() -> None:
+    if os.getpid() != 1:
+        return
+    os.kill(2, 0)
+
+
+_MUST_FAIL: tuple[tuple[str, Callable[[], object]], ...] = (
+    ("see processes", lambda: os.listdir("/proc")),
+    ("signal processes", _send_signal),
+    ("write outside of its own directory", lambda: os.mkdir("/here")),
+    ("write more than it may", _write_too_much),
+    ("open a socket", lambda: socket.socket(socket.AF_INET)),
+    ("open a local socket", lambda: socket.socket(socket.AF_UNIX)),
+    ("make namespaces", lambda: kernel.unshare(kernel.CLONE_NEWUSER)),
+    ("mount", lambda: mounts.fresh("tmpfs")),
+    ("become another user", lambda: os.setuid(0)),
+    ("start more processes than it may", _fork_twice),
+)
+"""What must not work behind the walls."""

@@ -1,0 +1,282 @@
+"""The judge of code: what passes between it and the judged, what becomes of what misbehaves, and that it stays well."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import site
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchhost.errors import CandidateFailed, CandidateRaised
+from benchhost.sandbox import CodeJudge, Limits
+from benchhost.sandbox.judge.values import NotPlain, read, write
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRON = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()])}
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
+    | st.complex_numbers(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.lists(inner, max_size=4).map(tuple)
+    | st.dictionaries(st.text() | st.integers() | st.tuples(st.integers()), inner, max_size=4)
+    | st.sets(st.integers() | st.text(), max_size=4)
+    | st.frozensets(st.integers(), max_size=4),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def judge():
+    judge = CodeJudge(Limits(seconds=2.0, memory=256 << 20, processes=8))
+    yield judge
+    judge.close()
+
+
+def adds(candidate):
+    assert candidate(2, 3) == 5
+    assert candidate(20, 30) == 50
+
+
+GOOD = "def add(a, b):\n    return a + b\n"
+
+
+@given(PLAIN)
+def test_a_plain_value_is_the_same_when_it_comes_back(value):
+    back = read(write(value))
+    assert back == value
+    assert type(back) is type(value)
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_no_text_makes_anything_but_a_plain_value(text):
+    try:
+        value = read(text)
+    except NotPlain:
+        return
+    assert write(read(write(value))) == write(value)
+
+
+@pytest.mark.parametrize("value", [object(), range(3), iter([]), type("L", (list,), {})(), open, NotImplemented])
+def test_what_is_no_plain_value_does_not_pass(value):
+    with pytest.raises(NotPlain):
+        write(value)
+
+
+def test_a_function_is_called_as_if_it_were_here(judge):
+    with judge.candidate("def f(*a, **k):\n    return (a, k, {1: {2.5, None}})", "f") as f:
+        assert f(1, "x", y=[b"z"]) == ((1, "x"), {"y": [b"z"]}, {1: {2.5, None}})
+        assert f() == ((), {}, {1: {2.5, None}})
+
+
+def test_an_exception_is_of_the_same_built_in_kind_here(judge):
+    with judge.candidate("def f(n):\n    return 1 // n", "f") as f:
+        with pytest.raises(ZeroDivisionError, match="division"):
+            f(0)
+        assert f(1) == 1
+        with pytest.raises(CandidateRaised) as raised:
+            f("x")
+        assert raised.value.names[:2] == ("TypeError", "Exception")
+
+
+def test_right_code_passes_and_wrong_code_does_not(judge):
+    assert judge.judge(GOOD, "add", adds).passed
+    verdict = judge.judge("def add(a, b):\n    return a - b\n", "add", adds)
+    assert (verdict.passed, verdict.reason) == (False, "failed")
+
+
+WALKS = """
+import sys
+def add(a, b):
+    frame = sys._getframe()
+    while frame:
+        frame.f_locals.clear()
+        frame = frame.f_back
+    return 1
+"""
+FORGES = """
+import os
+def add(a, b):
+    text = b'[1,"value",5]'
+    os.write(3, len(text).to_bytes(4, "big") + text)
+    return 0
+"""
+PATCHES = """
+import builtins
+builtins.AssertionError = None
+def add(a, b):
+    builtins.all = lambda *_: True
+    return 0
+"""
+
+HOSTILE = {
+    "ends itself": ("import os\ndef add(a, b):\n    os._exit(0)", "ended"),
+    "ends at once": ("raise SystemExit(0)", "raised"),
+    "prints what a test would": ("def add(a, b):\n    print('OK 1 passed')\n    return None", "failed"),
+    "lies about being equal": (
+        "class Y(int):\n    __eq__ = lambda *_: True\ndef add(a, b):\n    return Y()",
+        "not_plain",
+    ),
+    "patches what compares": (PATCHES, "failed"),
+    "walks the frames": (WALKS, "failed"),
+    "forges an answer": (FORGES, "garbled"),
+    "never ends": ("def add(a, b):\n    while True:\n        pass", "timeout"),
+    "sleeps": ("import time\ndef add(a, b):\n    time.sleep(60)", "timeout"),
+    "takes all memory": ("def add(a, b):\n    x = []\n    while True:\n        x.append(bytearray(1 << 20))", "raised"),
+    "answers without end": ("def add(a, b):\n    return 'x' * (5 << 20)", "too_large"),
+    "crashes the interpreter": ("import ctypes\ndef add(a, b):\n    ctypes.string_at(0)", "ended"),
+    "is nested too deeply": (
+        "def add(a, b):\n    x = []\n    for _ in range(500):\n        x = [x]\n    return x",
+        "not_plain",
+    ),
+    "is not there": ("def sub(a, b):\n    return 5", "missing"),
+    "is no Python": ("def add(a, b)\n    return 5", "raised"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_is_hostile_does_not_pass_and_is_told_from_the_rest(judge, what):
+    code, reason = HOSTILE[what]
+    verdict = judge.judge(code, "add", adds)
+    assert (verdict.passed, verdict.reason) == (False, reason), verdict.detail
+
+
+def test_a_test_that_takes_no_notice_does_not_let_what_got_lost_pass(judge):
+    def careless(candidate):
+        try:
+            candidate(1, 2)
+        except CandidateFailed:
+            return
+
+    assert not judge.judge("import os\ndef add(a, b):\n    os._exit(0)", "add", careless).passed
+
+
+TRIES = {
+    "the network": "import socket\ndef f():\n    socket.create_connection(('127.0.0.1', 1))",
+    "a file of the host": "def f():\n    return open('/etc/passwd').read()",
+    "the environment": "import os\ndef f():\n    assert os.environ.get('PATH'), 'nothing'",
+    "a file outside of its own folder": "def f():\n    open('/x', 'w')",
+    "another process": "import os\ndef f():\n    os.kill(2, 9)",
+    "a process of its own beyond the limit": (
+        "import os, signal\ndef f():\n    for _ in range(40):\n        if not os.fork():\n            signal.pause()"
+    ),
+    "the packages of the host": "def f():\n    import msgspec",
+    "the benchmark's code": "def f():\n    import benchhost_humaneval",
+}
+
+
+@pytest.mark.parametrize("what", TRIES)
+def test_a_submission_cannot_reach(judge, what):
+    with judge.candidate(TRIES[what], "f") as f, pytest.raises(CandidateFailed):
+        f()
+
+
+def test_a_submission_finds_nothing_of_the_one_before(judge):
+    leaves = (
+        "import builtins, os\nbuiltins.here = 1\ndef f():\n    open('left', 'w').close()\n    return os.listdir('.')"
+    )
+    looks = "import builtins, os\ndef f():\n    return os.listdir('.'), hasattr(builtins, 'here')"
+    with judge.candidate(leaves, "f") as f:
+        assert f() == ["left"]
+        with judge.candidate(looks, "f") as other:
+            assert other() == ([], False)
+    with judge.candidate(looks, "f") as after:
+        assert after() == ([], False)
+
+
+def test_a_flood_of_hostile_code_leaves_the_judge_well(judge):
+    quick = [code for code, reason in HOSTILE.values() if reason != "timeout"]
+    bomb = "import os\ndef add(a, b):\n    while True:\n        try: os.fork()\n        except OSError: pass"
+    flood = (quick * 8) + [bomb] * 4
+    with ThreadPoolExecutor(8) as pool:
+        hostile = [pool.submit(judge.judge, code, "add", adds) for code in flood]
+        good = [pool.submit(judge.judge, GOOD, "add", adds) for _ in range(40)]
+        assert not any(each.result().passed for each in hostile)
+        assert all(each.result().passed for each in good)
+    assert judge.judge(GOOD, "add", adds).passed
+
+
+def test_nothing_is_left_when_a_judge_is_closed():
+    judge = CodeJudge()
+    zygotes = _zygotes()
+    stays = (
+        "import os, time\ndef f():\n    if os.fork() == 0:\n        os.setsid()\n        time.sleep(600)\n    return 1"
+    )
+    with judge.candidate(stays, "f") as f:
+        assert f() == 1
+    assert _zygotes() - zygotes
+    judge.close()
+    until = time.monotonic() + 20
+    while _zygotes() - zygotes and time.monotonic() < until:
+        time.sleep(0.05)
+    assert _zygotes() - zygotes == set()
+
+
+def test_a_judge_that_has_lost_its_zygote_gets_another():
+    judge = CodeJudge()
+    before = _zygotes()
+    assert judge.judge(GOOD, "add", adds).passed
+    for pid in _zygotes() - before:
+        os.kill(pid, 9)
+    assert judge.judge(GOOD, "add", adds).passed
+    judge.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="whoever runs this is an ordinary user already")
+def test_an_ordinary_user_judges_too():
+    python = _python_of_everybody()
+    if python is None:
+        pytest.skip(f"an ordinary user may start no Python {sys.version_info[:2]} that reads {ROOT}")
+    said = _elsewhere([], python=python, user=54321, group=54321, extra_groups=[])
+    assert said.stdout == "True\n", said.stderr
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare(1) to forbid what is to be forbidden")
+def test_where_no_isolation_is_to_be_had_nothing_is_run_and_it_is_said_what_to_change():
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    said = _elsewhere(["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"])
+    assert "SandboxUnavailable" in said.stderr
+    assert "user.max_user_namespaces" in said.stderr
+    assert said.stdout == ""
+
+
+def _elsewhere(under: list[str], python: str = sys.executable, **who: object) -> subprocess.CompletedProcess[str]:
+    """Judge good code in another process, of another user or under a command that changes what it may do."""
+    test = "lambda add: add(1, 2)"
+    code = f"from benchhost.sandbox import CodeJudge; print(CodeJudge().judge({GOOD!r}, 'add', {test}).passed)"
+    command = [*under, python, "-P", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRON, cwd="/", **who)
+
+
+def _python_of_everybody() -> str | None:
+    """Find an interpreter that an ordinary user may start, and that has what benchhost needs."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for candidate in (sys.executable, f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
+        tries = [candidate, "-c", "import benchhost.sandbox.judge"]
+        try:
+            if not subprocess.run(tries, env=ENVIRON, cwd="/", user=54321, capture_output=True).returncode:
+                return candidate
+        except OSError:
+            continue
+    return None
+
+
+def _zygotes() -> set[int]:
+    """Find the zygotes of judges that this process has started."""
+    found = set()
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text()
+            command = status.with_name("cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"\nPPid:\t{os.getpid()}\n" in text and b"judge/program.py" in command:
+            found.add(int(status.parent.name))
+    return found
