@@ -257,6 +257,12 @@ class Plugin(Benchmark[Question]):
     def reference_response(self, task):
         return Response(task.answer)
 
+    async def setup_task(self, task, sandbox):
+        await sandbox.write("/problem.md", task.question.encode())
+
+    async def evaluate_instance(self, task, sandbox):
+        return Result(score=1.0)
+
     def retrieve_task(self, task):
         return Environment(image="python:3.12", problem_path="/problem.md", cwd="/work")
 """
@@ -297,9 +303,10 @@ def operator_of():
 
 
 @pytest.fixture(scope="session")
-def operator(tmp_path_factory):
+def operator(tmp_path_factory, folders):
     """The operator of the host :func:`host`."""
     plugins = tmp_path_factory.mktemp("plugins")
+    folders.install(plugins)
     for name in ("my-bench", "another"):
         install_plugin(plugins, name, QUESTIONS)
     return Operator(tmp_path_factory.mktemp("state"), plugins)
@@ -328,6 +335,7 @@ def host(operator, callers):
     with serving(
         operator.state,
         *("--auth", "keys,bearer", "--workers", "2", "--only", "my-bench,another", "--allow-runs"),
+        *("--sandbox", "folders", "--allow-sandboxes", "--max-sandboxes-per-tenant", "100"),
         plugins=[operator.plugins],
         environ={"BENCHHOST_API_KEY": API_KEY},
     ) as running:
