@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +161,8 @@ def exec_(sandbox_id: str, command: tuple[str, ...], as_json: bool, config: Path
             return await _stream(sandbox, line, asked)
 
     settings = read(config, flags)
-    sys.exit(asyncio.run(carry_out()))
+    with _ended_with_its_reader():
+        sys.exit(asyncio.run(carry_out()))
 
 
 async def _stream(sandbox: Sandbox, command: str | tuple[str, ...], asked: dict[str, Any]) -> int:
@@ -266,4 +267,11 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `benchhost sandbox exec … | head` is no error
+@contextmanager
+def _ended_with_its_reader() -> Iterator[None]:
+    """End without a word when nobody reads the output any more: ``benchhost sandbox exec … | head`` is no error."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)

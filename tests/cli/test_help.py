@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import click
 import pytest
 
@@ -52,3 +54,9 @@ def test_the_token_and_the_state_folder_say_their_variables(benchhost) -> None:
     said = benchhost("run", "--help").out
     assert "BENCHHOST_TOKEN" in said
     assert "BENCHHOST_STATE" in said
+
+
+def test_loading_a_command_leaves_signals_as_they_are() -> None:
+    for name in EVERY:
+        command_of(name)
+    assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN, "else a peer that hangs up would end the process"
