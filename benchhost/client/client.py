@@ -14,6 +14,7 @@ import msgspec
 from benchhost.client.address import TokenHeader, credential, located
 from benchhost.client.answers import BatchLine, Outcome, Score, ServiceVersion, Tasks
 from benchhost.client.faults import Request, no_such_route, problem_of
+from benchhost.client.streams import OnMessage, OnState, Said, watch
 from benchhost.client.transport import Answer, Retries, Transport
 from benchhost.errors import ClientError, HostUnreachable
 from benchhost.wire import native, vals
@@ -154,6 +155,86 @@ class Client:
         request = self._post(f"Evaluating task {task_id}", "/evaluate-response/", body)
         return self._read(request, await self._ask(request), object)
 
+    # Sandboxes.
+
+    async def setup_task(
+        self,
+        task_id: str,
+        instance_id: str,
+        dataset: str | None = None,
+        *,
+        sandbox_provider: Mapping[str, Any] | None = None,
+        on_message: OnMessage | None = None,
+    ) -> str:
+        """Have a sandbox prepared for an attempt at a task; return the status that the benchmark gave.
+
+        ``instance_id`` is the sandbox: one of the host's, or one at Daytona, for which the ``sandbox_provider`` or the
+        headers of the client have the credentials. ``on_message`` is told what is said meanwhile.
+        """
+        frame = _about_sandbox(task_id, instance_id, dataset, sandbox_provider)
+        request = self._socket(f"Setting up task {task_id}", "/ws/setup-task")
+        result = await watch(self._transport, request, frame, self._headers, on_message)
+        return str(result.get("status", "ok")) if isinstance(result, dict) else "ok"
+
+    async def evaluate_instance(
+        self,
+        task_id: str,
+        instance_id: str,
+        dataset: str | None = None,
+        *,
+        run_id: str | None = None,
+        sandbox_provider: Mapping[str, Any] | None = None,
+        on_message: OnMessage | None = None,
+        on_state: OnState | None = None,
+    ) -> Outcome:
+        """Have what was done in a sandbox judged. A failure of the host to judge it is an outcome too.
+
+        The same is judged once for each ``run_id``: asked for again, it is answered from the host's record. A
+        connection that drops is made anew, and joins what is under way. ``on_state`` is told how far the benchmark has
+        come, if it says so; the rest is as at :meth:`setup_task`.
+        """
+        frame = _about_sandbox(task_id, instance_id, dataset, sandbox_provider)
+        if run_id is not None:
+            frame["run_id"] = run_id
+        return await self._watched(task_id, "/ws/evaluate-instance", frame, on_message, on_state)
+
+    async def watch_response(
+        self,
+        task_id: str,
+        response: str | None,
+        dataset: str | None = None,
+        *,
+        run_id: str | None = None,
+        resume_state: Mapping[str, Any] | None = None,
+        on_message: OnMessage | None = None,
+        on_state: OnState | None = None,
+    ) -> Outcome:
+        """Have a response judged, as :meth:`evaluate` does, and be told meanwhile what :meth:`evaluate_instance` tells.
+
+        With a ``resume_state`` that was told before, and ``None`` for the response, judging goes on from there.
+        """
+        frame = {"task_id": task_id, "response": response, "eval_resume_state": resume_state, "dataset": dataset}
+        if run_id is not None:
+            frame["run_id"] = run_id
+        return await self._watched(task_id, "/ws/evaluate-response", frame, on_message, on_state)
+
+    async def _watched(
+        self,
+        task_id: str,
+        path: str,
+        frame: Mapping[str, Any],
+        on_message: OnMessage | None,
+        on_state: OnState | None,
+    ) -> Outcome:
+        request = self._socket(f"Evaluating task {task_id}", path)
+        try:
+            result = await watch(self._transport, request, frame, self._headers, on_message, on_state)
+        except Said as said:
+            return Outcome(task_id=task_id, status="error", errors=[said.detail])
+        return Outcome(task_id=task_id, status="evaluated", result=result)
+
+    # Many at once.
+
     async def evaluate_batch(
         self, run_id: str, submissions: Sequence[tuple[str, str]], dataset: str | None = None
     ) -> AsyncGenerator[tuple[int, Outcome], None]:
@@ -248,6 +329,10 @@ class Client:
             accept=accept,
         )
 
+    def _socket(self, what: str, path: str) -> Request:
+        url = f"ws{self.url.removeprefix('http')}{path}"
+        return Request(what=what, method="POST", url=url, timeout=self._evaluation_timeout, accept=JSON)
+
     async def _ask(self, request: Request) -> Answer:
         try:
             return await self._transport.ask(request)
@@ -318,6 +403,14 @@ class Client:
             await asyncio.gather(*judging, return_exceptions=True)
         if failures:
             raise failures[0]
+
+
+def _about_sandbox(
+    task_id: str, instance_id: str, dataset: str | None, sandbox_provider: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Make the frame about a sandbox; nulls are sent, as other clients of the contract do."""
+    frame = {"task_id": task_id, "instance_id": instance_id, "dataset": dataset}
+    return frame if sandbox_provider is None else {**frame, "sandbox_provider": dict(sandbox_provider)}
 
 
 def _named(dataset: str | None) -> dict[str, str]:

@@ -45,7 +45,7 @@ def fault_of(
     advice = ""
     retriable = False
     if status in (401, 403):
-        kind, advice = TokenRefused, _about_the_token(status, secrets)
+        kind, advice = TokenRefused, about_the_token(status, secrets)
     elif status in (429, 503):
         kind, retriable = HostBusy, True
         advice = "Try again later, or with fewer evaluations at a time."
@@ -106,7 +106,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _about_the_token(status: int, secrets: Mapping[str, str]) -> str:
+def about_the_token(status: int, secrets: Mapping[str, str]) -> str:
+    """Say what to try with the token, of which the ``secrets`` have one or not."""
     names = {name.lower() for name in secrets}
     given = names & {"authorization", "x-descope-api-key"}
     if not given:

@@ -13,6 +13,7 @@ import msgspec
 
 from benchhost.client.faults import Request, fault_of
 from benchhost.errors import ClientError, HostUnreachable
+from benchhost.wire.sockets import LARGEST_FRAME
 
 if TYPE_CHECKING:
     import aiohttp
@@ -132,6 +133,28 @@ class Transport:
                 if response.status != 200:
                     raise fault_of(request, response.status, response.headers, await response.read(), self._headers)
                 yield response
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            raise self._unreachable(request, error) from error
+
+    @asynccontextmanager
+    async def connect(self, request: Request) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a WebSocket, and have it for as long as the context lasts. It takes one of the connections.
+
+        Raises :class:`~benchhost.errors.ClientError`, also from the block that reads.
+        """
+        import aiohttp
+        import yarl
+
+        if self._session is None:
+            raise RuntimeError("the client is not open: use it in `async with Client(...) as client`")
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                socket = await self._session.ws_connect(yarl.URL(request.url, encoded=True), max_msg_size=LARGEST_FRAME)
+            self._answered = True
+            async with socket:
+                yield socket
+        except aiohttp.WSServerHandshakeError as error:
+            raise fault_of(request, error.status, error.headers or {}, b"", self._headers) from error
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise self._unreachable(request, error) from error
 
