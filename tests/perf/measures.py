@@ -108,6 +108,20 @@ def access(effort: Effort) -> list[Row]:
     ]
 
 
+def stream(effort: Effort) -> list[Row]:
+    """Lines of progress that are watched over WebSockets, as fast as they are said."""
+    rows = []
+    with running(effort, benchhost, fastapi) as servers:
+        for clients, lines, target in ((1, 20_000, 8.0), (200, 500, 4.0)):
+            found = interleaved(effort, servers, "stream", lines, clients)
+            ours, theirs = found[OURS], found[PLAIN]
+            what = f"lines streamed to {clients} client{'s' if clients > 1 else ''}"
+            rows.append(more(f"{what}, per CPU second", ours.per_cpu, PLAIN, theirs.per_cpu, target))
+            rows.append(more(f"{what}, per second", ours.per_second, PLAIN, theirs.per_second))
+            rows.append(less(f"{what}, p50 in ms of {lines:,} lines", ours.p50, PLAIN, theirs.p50))
+    return rows
+
+
 def batch(effort: Effort) -> list[Row]:
     """Five hundred responses a call, against FastAPI with one a request."""
     with running(effort, benchhost, fastapi, recording) as (ours, *others):
@@ -234,6 +248,7 @@ MEASURES: dict[str, Callable[[Effort], list[Row]]] = {
     "agreement": agreement,
     "evaluate": evaluate,
     "access": access,
+    "stream": stream,
     "batch": batch,
     "listings": listings,
     "final-score": final_score,

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response, WebSocket
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import AliasChoices, BaseModel, Field
 from starlette.middleware.base import BaseHTTPMiddleware
-from sums import is_right, sums
+from sums import is_right, said, sums
 
 
 class Task(BaseModel):
@@ -49,6 +49,11 @@ class EvaluateResponseRequest(BaseModel):
     task_id: str
     response: str
     dataset: str | None = None
+
+
+class Chunk(BaseModel):
+    type: Literal["message", "error", "result"]
+    data: Any
 
 
 class FinalScoreRequest(BaseModel):
@@ -140,6 +145,13 @@ class Service:
         right = is_right(self.get_dataset(dataset)[task_id].answer, response)
         return {"score": float(right), "passed": right}
 
+    async def stream_evaluate_response(
+        self, task_id: str, response: str, dataset: str | None = None
+    ) -> AsyncIterator[Chunk]:
+        for line in said(response):
+            yield Chunk(type="message", data=line)
+        yield Chunk(type="result", data={"score": 1.0, "passed": True})
+
     async def calculate_final_score(self, results: dict[str, Any], dataset: str | None = None) -> dict[str, Any]:
         scores = [result["score"] for result in results.values() if result is not None]
         return {"score": sum(scores) / len(results) if results else 0.0, "metadata": {"tasks": len(results)}}
@@ -190,6 +202,18 @@ async def verify_task_ids(
 @app.post("/evaluate-response/")
 async def evaluate_response(body: EvaluateResponseRequest) -> Any:
     return await service.evaluate_response(body.task_id, body.response, dataset=body.dataset)
+
+
+@app.websocket("/ws/evaluate-response")
+async def ws_evaluate_response(websocket: WebSocket) -> None:
+    await websocket.accept()
+    if not await service.check_auth(websocket.headers):
+        await websocket.close(1008, "Unauthorized")
+        return
+    body = EvaluateResponseRequest.model_validate(await websocket.receive_json())
+    async for chunk in service.stream_evaluate_response(body.task_id, body.response, dataset=body.dataset):
+        await websocket.send_text(chunk.model_dump_json())
+    await websocket.close()
 
 
 @app.post("/final-score/")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import ClassVar
 
 import sums
 
-from benchhost import Benchmark, Response, Result, Task
+from benchhost import Benchmark, Message, Response, Result, Task
 
 
 class SumTask(Task, kw_only=True):
@@ -26,9 +26,16 @@ class TenThousand(Benchmark[SumTask]):
         tasks = (SumTask(id=one.id, question=one.question, answer=one.answer) for one in sums.sums(self.count))
         return {"default": tasks}
 
-    def evaluate_response(self, task: SumTask, response: Response) -> Result:
+    def evaluate_response(self, task: SumTask, response: Response) -> Result | AsyncIterator[Message | Result]:
+        if "say " in response.text[-20:]:
+            return self.say(response)
         right = sums.is_right(task.answer, response.text)
         return Result(score=float(right), passed=right)
+
+    async def say(self, response: Response) -> AsyncIterator[Message | Result]:
+        for line in sums.said(response.text):
+            yield Message(line)
+        yield Result(score=1.0, passed=True)
 
 
 class HundredThousand(TenThousand):

@@ -131,7 +131,7 @@ class Load:
     def __init__(self, name: str, plan: Plan) -> None:
         self.name, self.plan = name, plan
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "load.py")],
+            [sys.executable, str(HERE / ("watchers.py" if plan.request == "stream" else "load.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

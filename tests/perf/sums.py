@@ -31,3 +31,10 @@ def sums(count: int) -> Iterator[Sum]:
 def is_right(answer: int, text: str) -> bool:
     """Say whether the last word of a response is the answer. Looks at the end only, however long the response."""
     return text[-24:].split()[-1:] == [str(answer)]
+
+
+def said(response: str) -> Iterator[str]:
+    """Say as many lines of progress as a response asks for at its end: ``say 100``."""
+    _, _, count = response.rpartition("say ")
+    for number in range(int(count)):
+        yield f"test {number:06d} of the suite has passed, in 0.0012 seconds of CPU time, as was to be expected"
