@@ -209,7 +209,7 @@ class _Grader:
         notes = running.notes = Notes(functools.partial(self._tell, running), self._loop)
         for chunk in chunks:
             if isinstance(chunk, Message):
-                notes.say_from_thread(_sendable(str(chunk.data)))
+                notes.say_from_thread(_shortened(str(chunk.data)))
             elif isinstance(chunk, ResumeState):
                 self._loop.call_soon_threadsafe(self._tell, running, _state(operation, chunk))
             else:
@@ -227,7 +227,8 @@ class _Grader:
         try:
             async for chunk in chunks:
                 if isinstance(chunk, Message):
-                    notes.say(_sendable(str(chunk.data)))
+                    text = str(chunk.data)
+                    notes.say(text if len(text) <= LONGEST else _shortened(text))
                 elif isinstance(chunk, ResumeState):
                     self._tell(running, _state(operation, chunk))
                 else:
@@ -243,7 +244,7 @@ class _Grader:
     def _tell(self, running: _Running, said: str | State) -> None:
         number = running.call.number
         if number in self._running:
-            self._frames.send(Note(number, said) if isinstance(said, str) else said)
+            self._frames.send(Note(number, _spelled(said)) if isinstance(said, str) else said)
 
     def _tick(self) -> None:
         """Give up what overran its deadline, and let the host hear that this loop turns."""
@@ -312,10 +313,19 @@ def _told(error: BaseException) -> str:
 
 
 def _sendable(text: str) -> str:
-    """Spell out what UTF-8 cannot say, and leave out the middle of what nobody would read."""
-    if len(text) > LONGEST:
-        half = LONGEST // 2
-        text = f"{text[:half]}\n[{len(text) - LONGEST} characters are left out]\n{text[-half:]}"
+    return _spelled(_shortened(text))
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of what nobody would read."""
+    if len(text) <= LONGEST:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]}\n[{len(text) - LONGEST} characters are left out]\n{text[-half:]}"
+
+
+def _spelled(text: str) -> str:
+    """Spell out what UTF-8 cannot say."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -31,12 +31,13 @@ class Notes:
         self._loop = loop
 
     def say(self, line: str) -> None:
-        """Say a line, on the event loop."""
-        size = self._add(line)
-        if size >= ENOUGH:
-            self.flush()
-        elif size == len(line):
+        """Say a line, on the event loop, where nothing comes between."""
+        if not self._lines:
             self._loop.call_later(TOGETHER, self.flush)
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= ENOUGH:
+            self.flush()
 
     def say_from_thread(self, line: str) -> None:
         """Say a line from a thread, which waits while it is far ahead of what is sent."""
