@@ -13,6 +13,7 @@ from typing import NamedTuple
 from agreement import same_answers, submission
 from effort import Effort, cost_of
 from runs import resume, runner, runner_memory
+from sandboxes import sandboxes
 from servers import BIN, Server, benchhost, benchhost_with_keys, fastapi, limit
 from table import Row, added, less, more
 
@@ -259,4 +260,5 @@ MEASURES: dict[str, Callable[[Effort], list[Row]]] = {
     "runner": runner,
     "runner-memory": runner_memory,
     "resume": resume,
+    "sandbox": sandboxes,
 }

@@ -15,7 +15,7 @@ from benchhost.sandbox.local import folders, namespaces, quota
 from benchhost.sandbox.local.confinement import PROCESSES, Ends, Plan
 from benchhost.sandbox.local.holder import Habits
 from benchhost.sandbox.local.messages import Message, connect, listen, send
-from benchhost.sandbox.local.root import Space
+from benchhost.sandbox.local.root import Space, layer_of
 from benchhost.sandbox.local.users import FIRST, take_user
 
 LABEL, OUTSIDE = "label.json", "outside.json"
@@ -177,13 +177,12 @@ def make(folder: str, asked: Message, *, tier: str) -> Box:
             "labels": asked["labels"],
             "image": asked["image"],
             "created_at": time.time(),
-            "layer": None if not has_root else "root" if image is None else "upper",
         },
         stays=asked["stays"],
         lease=lease,
     )
     if asked["layer"] is not None:
-        box.preparing = _copy(asked["layer"], os.path.join(place, "space", box.label["layer"]), user, group)
+        box.preparing = _copy(asked["layer"], os.path.join(place, "space", layer_of(image)), user, group)
     return box
 
 

@@ -48,11 +48,12 @@ class Ends:
     ready: int
 
 
-def hold(plan: Plan, ends: Ends, walls: Callable[[], None], *, keep: int = -1, network: bool, processes: bool) -> None:
+def hold(plan: Plan, ends: Ends, walls: Callable[[], int], *, keep: int = -1, network: bool, processes: bool) -> None:
     """Put up the walls, become the holder in this process, which was just forked, and never return.
 
-    ``keep`` is one more descriptor that the walls need. ``network`` says whether there is a namespace of networks,
-    and ``processes`` whether the kernel counts those of the sandbox apart from others.
+    The walls return the directory of what is the sandbox's own, or -1. ``keep`` is one more descriptor that they need.
+    ``network`` says whether there is a namespace of networks, and ``processes`` whether the kernel counts those of the
+    sandbox apart from others.
     """
     try:
         kernel.close_all_but({2, ends.listener.fileno(), ends.lifeline, ends.ready, *([keep] if keep >= 0 else [])})
@@ -62,12 +63,12 @@ def hold(plan: Plan, ends: Ends, walls: Callable[[], None], *, keep: int = -1, n
             signal.signal(each, signal.SIG_DFL)
         os.umask(0o022)
         program = seccomp.program(network=network, memory_files=False)
-        walls()
+        layer = walls()
         kernel.refuse_new_privileges()
         limits.keep_limits(processes=PROCESSES if processes else None, file_size=plan.space.size, data=plan.memory)
         kernel.hide_memory()
         kernel.load_filter(program)
-        holder = Holder(ends.listener, ends.lifeline, plan.habits)
+        holder = Holder(ends.listener, ends.lifeline, plan.habits, layer)
         os.close(ends.ready)
     except BaseException as error:
         traceback.print_exc()  # for the keeper's log; callers are told no path

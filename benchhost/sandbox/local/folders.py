@@ -46,7 +46,7 @@ def start(plan: Plan, ends: Ends) -> int:
     return pid
 
 
-def _walls(plan: Plan) -> None:
+def _walls(plan: Plan) -> int:
     assert plan.space.folder is not None
     if landlock.version() < landlock.SIGNALS_SINCE:
         raise OSError(95, f"Landlock is of version {landlock.version()}, and {landlock.SIGNALS_SINCE} is needed")
@@ -58,6 +58,7 @@ def _walls(plan: Plan) -> None:
     kernel.adopt_orphans()
     kernel.refuse_new_privileges()
     landlock.restrict(read=(*PROGRAMS, *SETTINGS, *_FACTS), write=(plan.space.folder,), devices=_DEVICES)
+    return -1
 
 
 def end_all_of(user: int) -> None:

@@ -55,11 +55,15 @@ class _Running:
 
 @dataclass
 class Holder:
-    """The holder of a sandbox, which serves until the end."""
+    """The holder of a sandbox, which serves until the end.
+
+    ``layer`` is the directory with what is the sandbox's own, for who copies it.
+    """
 
     listener: socket.socket
     lifeline: int
     habits: Habits
+    layer: int = -1
     connections: dict[int, socket.socket] = field(default_factory=dict)
     running: dict[int, _Running] = field(default_factory=dict)  # by the descriptor of the connection
 
@@ -68,7 +72,7 @@ class Holder:
         try:
             self._serve()
         finally:
-            _kill_everything()
+            _signal_everything()
 
     def _serve(self) -> None:
         woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -127,6 +131,8 @@ class Holder:
                 self._run(connection, request, files)
             elif request["op"] == "kill":
                 self._stop(connection, request["reason"])
+            elif request["op"] == "freeze":
+                self._freeze(connection)
             elif request["op"] == "overrun":
                 self._overrun(request["reason"])
             else:
@@ -150,6 +156,15 @@ class Holder:
                         os.close(file)
         except OSError as error:
             _send(connection, {"errno": error.errno, "error": error.strerror or str(error)})
+
+    def _freeze(self, connection: socket.socket) -> None:
+        """Have everything stand still, and do nothing, until whoever wanted that hangs up."""
+        _signal_everything(signal.SIGSTOP)
+        try:
+            _send(connection, {}, [self.layer])
+            select.select([connection.fileno(), self.lifeline], [], [])
+        finally:
+            _signal_everything(signal.SIGCONT)
 
     def _run(self, connection: socket.socket, request: Message, files: list[int]) -> None:
         given = request["command"]
@@ -193,14 +208,14 @@ class Holder:
                 self._stop(each.connection, "timeout")
             elif each.sweeping is not None and now >= each.sweeping + SWEEPS_FOR + 1:
                 each.sweeping = now
-                _kill_everything()
+                _signal_everything()
 
     def _overrun(self, reason: str) -> None:
         """End everything, since all of it together used too much."""
         for each in self.running.values():
             with contextlib.suppress(OSError):
                 _send(each.connection, {"ending": reason})
-        _kill_everything()
+        _signal_everything()
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -216,7 +231,7 @@ class Holder:
         del self.running[running.connection.fileno()]
         self._busy_until = time.monotonic()
         if not in_order:  # somebody in here has ended it: what it watched over cannot be told from the rest now
-            _kill_everything()
+            _signal_everything()
             with contextlib.suppress(OSError):
                 _send(running.connection, {"code": -signal.SIGKILL, "peak": None})
         self._forget(running.connection)
@@ -244,10 +259,10 @@ def _send(connection: socket.socket, message: Message, files: list[int] | None =
         send(connection, message, files or [])
 
 
-def _kill_everything() -> None:
-    """End all processes of the sandbox but this one: no others can be reached from here."""
+def _signal_everything(which: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal, by default the last one, to every process of the sandbox but this: no others can be reached."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(-1, signal.SIGKILL)
+        os.kill(-1, which)
 
 
 def _nothing(*_: object) -> None:

@@ -58,7 +58,7 @@ def _shifted(image: str, pid: int) -> int:
     return mount
 
 
-def _walls(plan: Plan, keeper: socket.socket, *, as_root: bool) -> None:
+def _walls(plan: Plan, keeper: socket.socket, *, as_root: bool) -> int:
     mounts.make_private()
     sources = root.open_sources(plan.space, None if as_root else plan.image)
     word, shifted, _, _ = socket.recv_fds(keeper, len(_MAPPED), 1)
@@ -68,6 +68,7 @@ def _walls(plan: Plan, keeper: socket.socket, *, as_root: bool) -> None:
     if shifted:
         sources.image = shifted[0]
     kernel.become(plan.inside, plan.inside, forget_groups=as_root)
-    root.build(sources, plan.space)
+    layer = root.build(sources, plan.space)
     kernel.keep_setuid_powerless()
     kernel.drop_capabilities()
+    return layer

@@ -63,7 +63,10 @@ def _readable(data: bytes) -> int:
 
 
 class LocalProcess(Process):
-    """A command that runs; :meth:`close` ends it if it still does."""
+    """A command that runs; :meth:`close` ends it if it still does.
+
+    It is ``lost`` when its holder did not end it when it had to: then nothing in the sandbox can be relied upon.
+    """
 
     def __init__(self, connection: socket.socket, pipes: Pipes, timeout: float | None, max_output: int) -> None:
         self._connection = connection
@@ -74,6 +77,7 @@ class LocalProcess(Process):
         self._reason: ExitReason | None = None
         self._exited: Exited | None = None
         self._dropped = 0
+        self.lost = False
         self._epoll = select.epoll()
         for file in (connection.fileno(), pipes.out, pipes.err):
             self._epoll.register(file, select.EPOLLIN)
@@ -84,7 +88,8 @@ class LocalProcess(Process):
         while ended is None:
             await self._wait()
             if self._ends is not None and time.monotonic() > self._ends:
-                break  # its holder does not do what it is there for
+                self.lost = True
+                break
             for file, _ in self._epoll.poll(0):
                 if file == self._connection.fileno():
                     ended = self._heard()
@@ -105,8 +110,9 @@ class LocalProcess(Process):
         try:
             if self._exited is None:
                 self._stop("cancelled")
-                with anyio.CancelScope(shield=True), anyio.move_on_after(ENDS_WITHIN):
+                with anyio.move_on_after(ENDS_WITHIN, shield=True) as waiting:
                     await self._wait_for_end()
+                self.lost = waiting.cancelled_caught
         finally:
             self._epoll.close()
             self._pipes.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import anyio.to_thread
 
 from benchhost.contract import Capabilities, Provider, Sandbox, SandboxInfo, SandboxSpec
 from benchhost.errors import SandboxNotFound, SandboxUnavailable, SandboxUnsupported
+from benchhost.sandbox.local import snapshots
 from benchhost.sandbox.local.config import LocalConfig, read_config
 from benchhost.sandbox.local.image_store import ImageStore
 from benchhost.sandbox.local.images import HOST, resolve_image
@@ -19,6 +21,8 @@ from benchhost.sandbox.local.keeping import ask, attach
 from benchhost.sandbox.local.labels import is_id, labelled
 from benchhost.sandbox.local.messages import Message
 from benchhost.sandbox.local.sandbox import LocalSandbox
+
+SNAPSHOTS = "snapshots"
 
 
 class LocalProvider(Provider):
@@ -43,8 +47,15 @@ class LocalProvider(Provider):
 
     async def capabilities(self) -> Capabilities:
         return Capabilities(
-            isolation=self._kind["tier"], limits=self._kind["limits"], why=tuple(self._kind["why"]), networks=("none",)
+            isolation=self._kind["tier"],
+            limits=self._kind["limits"],
+            snapshots=self._has_roots,
+            why=tuple(self._kind["why"]),
         )
+
+    @property
+    def _has_roots(self) -> bool:
+        return bool(self._kind["tier"] == "namespaces")
 
     async def create(self, spec: SandboxSpec) -> Sandbox:
         if spec.network != "none":
@@ -53,15 +64,24 @@ class LocalProvider(Provider):
             )
         if spec.resources.gpu:
             raise SandboxUnsupported("sandboxes on this machine have no GPUs")
+        if min(spec.resources.memory, spec.resources.disk) < 1:
+            raise SandboxUnsupported("a sandbox on this machine has a GB of memory and one of disk at least")
+        name, layer = spec.image or HOST, None
         if spec.snapshot is not None:
-            raise SandboxUnsupported(f"no snapshot is called {spec.snapshot!r}")
-        image = await anyio.to_thread.run_sync(resolve_image, spec.image, self._images)
+            kept = await anyio.to_thread.run_sync(snapshots.find, self._folder / SNAPSHOTS, spec.snapshot)
+            name, layer = kept.image, str(kept.layer)
+        image = await anyio.to_thread.run_sync(resolve_image, name, self._images)
+        if not self._has_roots and (image.root is not None or layer is not None):
+            raise SandboxUnsupported(
+                f"images and snapshots need the isolation namespaces, and here is {self._kind['tier']}: "
+                + "; ".join(self._kind["why"] or ["that was asked for"])
+            )
         asked = {
             "op": "create",
             "tier": self._kind["tier"],
             "most": self._config.max_sandboxes,
             "stays": self._config.stay,
-            "image": spec.image or HOST,
+            "image": name,
             "root": None if image.root is None else str(image.root),
             "env": {**image.env, **spec.env},
             "cwd": spec.cwd or image.cwd or ("/work" if image.root is None else "/"),
@@ -70,7 +90,7 @@ class LocalProvider(Provider):
             "disk": spec.resources.disk,
             "idle_timeout": spec.idle_timeout,
             "lifetime": spec.lifetime,
-            "layer": None,
+            "layer": layer,
         }
         made = await ask(self._folder, asked)
         return self._sandbox(made["id"])
@@ -91,7 +111,19 @@ class LocalProvider(Provider):
             await ask(self._folder, {"op": "delete", "id": id})
 
     async def snapshot(self, id: str, name: str) -> str:  # noqa: A002 - likewise
-        raise SandboxUnsupported("the files of sandboxes on this machine cannot be kept")
+        if not self._has_roots:
+            raise SandboxUnsupported(f"snapshots need the isolation namespaces, and here is {self._kind['tier']}")
+        place = snapshots.place_of(self._folder / SNAPSHOTS, name)
+        await self.get(id)
+        sandbox = self._sandbox(id)
+        image = (await sandbox.info()).image or HOST
+        connection, layer = await sandbox.freeze()
+        with connection:
+            try:
+                await anyio.to_thread.run_sync(snapshots.keep, place, layer, image)
+            finally:
+                os.close(layer)
+        return name
 
     async def aclose(self) -> None:
         self._connection.close()

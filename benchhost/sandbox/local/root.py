@@ -104,8 +104,11 @@ def open_sources(space: Space, image: str | None) -> Sources:
     )
 
 
-def build(sources: Sources, space: Space) -> None:
-    """Put the root together and enter it. This process is in namespaces of its own, as the sandbox's user."""
+def build(sources: Sources, space: Space) -> int:
+    """Put the root together and enter it. This process is in namespaces of its own, as the sandbox's user.
+
+    Returns the directory with what is the sandbox's own, and nothing that is mounted over it.
+    """
     programs = [] if sources.image is not None else [*_programs()]
     devices = [(name, mounts.copy(f"/dev/{name}")) for name in DEVICES]
     if sources.space < 0:
@@ -121,6 +124,7 @@ def build(sources: Sources, space: Space) -> None:
     else:
         _attach(sources.image, f"{STAGE}/image")
         lowest = _overlay()
+    layer = os.open(f"{STAGE}/space/{layer_of(sources.image)}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     mounts.restrict(lowest, _PLAIN, recursive=False)
     _attach(lowest, f"{STAGE}/root")
     root = os.open(f"{STAGE}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -137,6 +141,12 @@ def build(sources: Sources, space: Space) -> None:
     os.close(root)
     kernel.name_machine(_MACHINE)
     kernel.bring_loopback_up()
+    return layer
+
+
+def layer_of(image: object) -> str:
+    """Say where in the space that lies which is the sandbox's own: with an image, it is what is changed of it."""
+    return "root" if image is None else "upper"
 
 
 def _attach(mount: int, path: str) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import anyio
 
 from benchhost.contract import Command, Process, Sandbox, SandboxInfo
 from benchhost.contract.sandbox import COMMAND_TIMEOUT, MAX_FILE, MAX_OUTPUT
 from benchhost.errors import SandboxError, SandboxNotFound
 from benchhost.sandbox.local import messages
 from benchhost.sandbox.local.files import Files
-from benchhost.sandbox.local.keeping import connected
+from benchhost.sandbox.local.keeping import ask, connected, received
 from benchhost.sandbox.local.labels import read_label
+from benchhost.sandbox.local.messages import Closed
 from benchhost.sandbox.local.process import LocalProcess, Pipes
 
 
@@ -62,6 +66,9 @@ class LocalSandbox(Sandbox):
             yield process
         finally:
             await process.close()
+            if process.lost:
+                with anyio.CancelScope(shield=True), contextlib.suppress(SandboxError):
+                    await ask(self._folder.parents[1], {"op": "delete", "id": self.id})
 
     async def read(self, path: str, limit: int = MAX_FILE) -> bytes:
         with await self._connected() as connection:
@@ -78,6 +85,22 @@ class LocalSandbox(Sandbox):
     async def download(self, path: str, target: Path, limit: int = MAX_FILE) -> None:
         with await self._connected() as connection:
             await Files(connection).download(path, target, limit)
+
+    async def freeze(self) -> tuple[socket.socket, int]:
+        """Have everything in it stand still until the socket is closed; return the directory of its own files, too.
+
+        Raises :class:`~benchhost.errors.SandboxNotFound`.
+        """
+        connection = await self._connected()
+        try:
+            messages.send(connection, {"op": "freeze"})
+            _, (layer,) = await received(connection)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, (Closed, ConnectionError)):
+                raise SandboxNotFound(f"the sandbox {self.id} is gone") from None
+            raise
+        return connection, layer
 
     async def _connected(self) -> socket.socket:
         try:

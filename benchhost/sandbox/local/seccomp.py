@@ -115,6 +115,19 @@ _SPECIAL: dict[str, tuple[int, int]] = {
     "socketpair": (53, 199),
 }
 
+_OF_A_PROCESS: dict[str, tuple[int, int]] = {  # whose first argument is a process
+    "prlimit64": (302, 261),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+}
+_OF_PROCESSES: dict[str, tuple[int, int]] = {"setpriority": (141, 140), "ioprio_set": (251, 30)}
+_OF_A_USER = {"setpriority": 2, "ioprio_set": 3}
+"""The first argument of those that would be about all processes of a user."""
+_HOLDER = 1
+"""The process that keeps a sandbox with namespaces: nobody in there makes it slow, or takes its descriptors."""
+
 _ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 _NAMESPACES = 0x7E02_0000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
@@ -179,6 +192,17 @@ def program(*, network: bool = True, memory_files: bool = True) -> bytes:
         *_one_of((_AF_UNIX,), _ALLOW),
         _returns(_REFUSE | errno.EAFNOSUPPORT),
     )
+    for numbers in _OF_A_PROCESS.values():
+        lines += _when(numbers[column], _argument(0), *_one_of((_HOLDER,), _REFUSE | errno.EPERM), _returns(_ALLOW))
+    for name, numbers in _OF_PROCESSES.items():
+        lines += _when(
+            numbers[column],
+            _argument(0),
+            *_one_of((_OF_A_USER[name],), _REFUSE | errno.EPERM),
+            _argument(1),
+            *_one_of((_HOLDER,), _REFUSE | errno.EPERM),
+            _returns(_ALLOW),
+        )
     if network:
         lines += _when(
             special["socket"],

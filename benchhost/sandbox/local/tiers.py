@@ -91,7 +91,7 @@ def _tried(tier: str, folder: str) -> str | None:
     with open(canary, "w", encoding="utf-8") as file:
         file.write("readable by everybody, outside of a sandbox")
     os.chmod(canary, 0o666)  # noqa: S103 - what keeps it from being read must not be its mode
-    asked: Message = {"root": None, "layer": None, "image": None, "labels": {}, "disk": 0, "memory": 1}
+    asked: Message = {"root": None, "layer": None, "image": None, "labels": {}, "disk": 1, "memory": 1}
     asked |= {"cwd": "/work", "idle_timeout": None, "lifetime": PROVED_WITHIN, "stays": False}
     asked["env"] = {"CANARY": canary, "KEEPER": str(os.getpid()), "TIER": tier}
     box = None
