@@ -95,6 +95,12 @@ def test_a_command_is_given_what_comes_from_standard_input(sandbox, state) -> No
     assert (done.returncode, done.stdout) == (0, b"\0binary\xff")
 
 
+def test_a_reader_that_has_had_enough_ends_the_command(sandbox, state) -> None:
+    command = f"{sys.executable} -m benchhost sandbox exec {sandbox} 'while echo again; do :; done' | head -n 2"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("again\nagain\n", "")
+
+
 def test_sandboxes_are_listed_by_their_labels_until_they_are_deleted(sandbox, benchhost) -> None:
     assert sandbox in benchhost("sandbox", "ls", "--label", "for=tests").out
     assert benchhost("sandbox", "ls", "--label", "for=others").out == ""

@@ -23,6 +23,7 @@ from benchhost.errors import BenchhostError, GradingFailed, RequestError
 from benchhost.integrity.checks import CHECKS
 from benchhost.integrity.saboteur import ACTS
 from benchhost.runner.exits import ExitCode
+from benchhost.sandbox.escape.suite import ATTACKS
 from benchhost.server import problems
 from benchhost.server.documented import documented_of
 from benchhost.server.openapi import Document, openapi
@@ -122,6 +123,11 @@ def test_everything_that_hooks_do_in_a_search_for_leaks_is_in_the_table(page, ro
     assert rows(page("integrity.md").section("Does anything leak?")) == [
         [f"`{act}`", said] for act, said in ACTS.items()
     ]
+
+
+def test_every_attack_is_in_the_table_with_what_keeps_it(page, rows) -> None:
+    attacks = [[f"`{attack.name}`", attack.tries, attack.kept_by] for attack in ATTACKS]
+    assert rows(page("sandboxes.md").section("How we know: the escape suite")) == attacks
 
 
 def test_every_command_says_in_its_help_what_its_list_says() -> None:
