@@ -104,7 +104,7 @@ for folder in E["FOLDERS"].split(":"):
         needs="root",
         program="""
 handle = bytes.fromhex(E["HANDLE"])
-for place in ("/", "/tmp", "/usr", "/work", "/home", "/etc", "/dev/shm"):
+for place in ("/", "/tmp", TMP, "/usr", "/work", "/home", "/etc", "/dev/shm"):
     def by_handle():
         mount = os.open(place, os.O_RDONLY)
         file = call(304, 265, mount, ctypes.create_string_buffer(handle), 0)
@@ -119,14 +119,14 @@ for place in ("/", "/tmp", "/usr", "/work", "/home", "/etc", "/dev/shm"):
         lay=secret_file,
         needs="root",
         program="""
-os.makedirs("/tmp/second-root", exist_ok=True)
+os.makedirs(TMP + "/second-root", exist_ok=True)
 outside = os.open("/", os.O_RDONLY)
-os.chroot("/tmp/second-root")
+os.chroot(TMP + "/second-root")
 os.fchdir(outside)
 for _ in range(30):
     os.chdir("..")
 os.chroot(".")
-os.rmdir("/tmp/second-root")
+os.rmdir(TMP + "/second-root")
 tell(E["FILE"])
 """,
     ),

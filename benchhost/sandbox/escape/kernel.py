@@ -150,7 +150,7 @@ tell(E["FILE"])
         lay=nothing,
         needs="root",
         program="""
-place = f"/tmp/mount-{os.getpid()}"
+place = f"{TMP}/mount-{os.getpid()}"
 os.makedirs(place)
 def mount(kind):
     call(165, 40, b"attack", place.encode(), kind, 0, None)
@@ -232,7 +232,7 @@ for name in ("kvm", "fuse", "net/tun", "loop-control", "kmsg", "vda", "sda", "nv
         needs="root",
         program="""
 device = os.makedev(int(E["MAJOR"]), int(E["MINOR"]))
-for folder in ("/tmp", "/work", "/dev/shm", os.getcwd()):
+for folder in (TMP, "/work", "/dev/shm", os.getcwd()):
     path = f"{folder}/disk-{E['MARK']}"
     def read():
         os.mknod(path, stat.S_IFBLK | 0o600, device)

@@ -29,7 +29,7 @@ for file in (0, 1, 2):
     os.dup2(null, file)
 listener.settimeout(30)
 listener.accept()
-open(sys.argv[1], "w").close()
+open(os.environ.get("TMPDIR", "/tmp") + "/" + sys.argv[1], "w").close()
 """
 
 
@@ -51,9 +51,11 @@ async def _file(scene: Scene) -> AsyncIterator[Trap]:
 @asynccontextmanager
 async def _process(scene: Scene) -> AsyncIterator[Trap]:
     """Have a command run in the neighbour, and look whether it goes on."""
-    running = asyncio.create_task(scene.neighbour.run(f"echo $$ > /tmp/{scene.mark}; exec sleep 30"))
+    running = asyncio.create_task(scene.neighbour.run(f"echo $$ > ${{TMPDIR:-/tmp}}/{scene.mark}; exec sleep 30"))
     pid = b""
     while not pid.endswith(b"\n"):
+        if running.done():
+            raise NotApplicable(f"a command in another sandbox does not go on: {running.result()}")
         await asyncio.sleep(0.02)
         with contextlib.suppress(SandboxFileError):
             pid = await scene.neighbour.read(f"/tmp/{scene.mark}")
@@ -72,7 +74,7 @@ async def _process(scene: Scene) -> AsyncIterator[Trap]:
 @asynccontextmanager
 async def _service(scene: Scene, kind: str) -> AsyncIterator[Trap]:
     """Have the neighbour listen, and look whether somebody connected."""
-    command = ["python3", "-c", _SERVICE, f"/tmp/{scene.mark}", kind]
+    command = ["python3", "-c", _SERVICE, scene.mark, kind]
     started = await scene.neighbour.run(command, timeout=10)
     if not started.ok:
         raise NotApplicable("a sandbox of this provider has no sockets that one could connect to")
@@ -85,7 +87,7 @@ async def _service(scene: Scene, kind: str) -> AsyncIterator[Trap]:
             return None
         return "it connected to another sandbox"
 
-    yield Trap(evidence, {"NAME": f"/tmp/{scene.mark}", "PORT": started.text.strip()})
+    yield Trap(evidence, {"NAME": scene.mark, "PORT": started.text.strip()})
 
 
 ATTACKS = (
@@ -95,7 +97,7 @@ ATTACKS = (
         kept_by="a root and a user of its own",
         lay=_file,
         program="""
-places = [place for place in E["PLACES"].split(":") if place] + ["/tmp", "/work", "/home", "/dev/shm", "/var/tmp"]
+places = [place for place in E["PLACES"].split(":") if place] + ["/tmp", TMP, "/work", "/home", "/dev/shm", "/var/tmp"]
 found = 0
 for place in places + glob.glob("/proc/[0-9]*/root/tmp") + glob.glob("/proc/[0-9]*/cwd"):
     attempt(os.listdir, place)

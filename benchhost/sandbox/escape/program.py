@@ -10,6 +10,7 @@ _BEGINNING = r'''
 import ctypes, fcntl, glob, mmap, os, platform, resource, select, signal, socket, stat, struct, sys, time
 
 E = os.environ
+TMP = E.get("TMPDIR", "/tmp")  # what the host calls /tmp of the sandbox
 ARM = platform.machine() in ("aarch64", "arm64")
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long

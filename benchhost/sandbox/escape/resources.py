@@ -172,9 +172,9 @@ if made is not None:
         program="""
 places = [
     f"{folder}/fill-{os.getpid()}"
-    for folder in ("/tmp", "/var/tmp", "/run", "/home", "/root", "/srv", "/")
+    for folder in (TMP, "/var/tmp", "/run", "/home", "/root", "/srv", "/")
     if os.access(folder, os.W_OK)
-] or ["/tmp/fill"]
+] or [TMP + "/fill"]
 """
         + _FILL,
     ),

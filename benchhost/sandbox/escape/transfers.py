@@ -16,6 +16,9 @@ _PATIENCE = 15.0
 _MOST = 1024 * 1024
 _ROUNDS = 40
 
+_OUT = "OUT = f\"{TMP}/{E['OUT']}\"\n"
+"""Where in the sandbox lies what is to be taken out."""
+
 
 @asynccontextmanager
 async def _written_by_host(scene: Scene) -> AsyncIterator[Trap]:
@@ -40,7 +43,7 @@ async def _written_by_host(scene: Scene) -> AsyncIterator[Trap]:
             arrived = sorted(path.name for path in folder.iterdir())
             return f"what was written into the sandbox arrived on the host: {', '.join(arrived)}" if arrived else None
 
-        yield Trap(evidence, {"FOLDER": str(folder), "OUT": f"/tmp/out-{scene.mark}"})
+        yield Trap(evidence, {"FOLDER": str(folder), "OUT": f"out-{scene.mark}"})
 
 
 def _taken(*, limit: int = _MOST) -> Callable[[Scene], contextlib.AbstractAsyncContextManager[Trap]]:
@@ -62,7 +65,7 @@ def _taken(*, limit: int = _MOST) -> Callable[[Scene], contextlib.AbstractAsyncC
                 await _in_time(scene.sandbox.download(place, target, limit))
             return _found(scene, target) or _misplaced(target)
 
-        yield Trap(evidence, {"FILE": str(scene.file), "FOLDER": str(scene.folder), "OUT": place})
+        yield Trap(evidence, {"FILE": str(scene.file), "FOLDER": str(scene.folder), "OUT": place.removeprefix("/tmp/")})
 
     return lay
 
@@ -124,7 +127,7 @@ async def _race(scene: Scene) -> AsyncIterator[Trap]:
         return await taking
 
     try:
-        yield Trap(evidence, {"FOLDER": str(of_host), "OUT": place})
+        yield Trap(evidence, {"FOLDER": str(of_host), "OUT": place.removeprefix("/tmp/")})
     finally:
         taking.cancel()
         await asyncio.gather(taking, return_exceptions=True)
@@ -136,10 +139,11 @@ ATTACKS = (
         tries="has the host write through a symbolic link that leads to the host",
         kept_by="paths that are looked up inside of the sandbox",
         lay=_written_by_host,
-        program="""
-os.makedirs(E["OUT"])
-os.symlink(E["FOLDER"], E["OUT"] + "/link")
-os.symlink(E["FOLDER"] + "/file", E["OUT"] + "/file")
+        program=_OUT
+        + """
+os.makedirs(OUT)
+os.symlink(E["FOLDER"], OUT + "/link")
+os.symlink(E["FOLDER"] + "/file", OUT + "/file")
 """,
     ),
     Attack(
@@ -147,13 +151,14 @@ os.symlink(E["FOLDER"] + "/file", E["OUT"] + "/file")
         tries="has the host read, and take out, its own files by way of links",
         kept_by="paths that are looked up inside of the sandbox; links that lead out are left behind",
         lay=_taken(),
-        program="""
-os.makedirs(E["OUT"] + "/below")
-os.symlink(E["FILE"], E["OUT"] + "/file")
-os.symlink("/.." * 9 + E["FILE"], E["OUT"] + "/below/up")
-os.symlink(E["FOLDER"], E["OUT"] + "/folder")
-os.symlink("below/up", E["OUT"] + "/second")
-os.symlink("/proc/self/root" + E["FILE"], E["OUT"] + "/proc")
+        program=_OUT
+        + """
+os.makedirs(OUT + "/below")
+os.symlink(E["FILE"], OUT + "/file")
+os.symlink("/.." * 9 + E["FILE"], OUT + "/below/up")
+os.symlink(E["FOLDER"], OUT + "/folder")
+os.symlink("below/up", OUT + "/second")
+os.symlink("/proc/self/root" + E["FILE"], OUT + "/proc")
 """,
     ),
     Attack(
@@ -162,8 +167,9 @@ os.symlink("/proc/self/root" + E["FILE"], E["OUT"] + "/proc")
         kept_by="paths that are looked up once, inside of the sandbox",
         lay=_race,
         timeout=20.0,
-        program="""
-out = E["OUT"]
+        program=_OUT
+        + """
+out = OUT
 os.makedirs(out + "/changing")
 with open(out + "/changing/secret", "w") as file:
     file.write("harmless")
@@ -180,13 +186,14 @@ while time.monotonic() < end:
         kept_by="only files, folders and links are taken out",
         lay=_taken(),
         needs="harm",
-        program="""
-os.makedirs(E["OUT"])
-os.mkfifo(E["OUT"] + "/pipe")
-os.mkfifo(E["OUT"] + "/file")
-attempt(lambda: socket.socket(socket.AF_UNIX).bind(E["OUT"] + "/socket"))
-attempt(os.link, "/dev/zero", E["OUT"] + "/zero")
-os.symlink("/dev/zero", E["OUT"] + "/link-to-zero")
+        program=_OUT
+        + """
+os.makedirs(OUT)
+os.mkfifo(OUT + "/pipe")
+os.mkfifo(OUT + "/file")
+attempt(lambda: socket.socket(socket.AF_UNIX).bind(OUT + "/socket"))
+attempt(os.link, "/dev/zero", OUT + "/zero")
+os.symlink("/dev/zero", OUT + "/link-to-zero")
 """,
     ),
     Attack(
@@ -195,10 +202,11 @@ os.symlink("/dev/zero", E["OUT"] + "/link-to-zero")
         kept_by="a limit of what is taken out",
         lay=_taken(),
         needs="harm",
-        program="""
-os.makedirs(E["OUT"])
+        program=_OUT
+        + """
+os.makedirs(OUT)
 for name in ("file", "other"):
-    with open(E["OUT"] + "/" + name, "wb") as file:
+    with open(OUT + "/" + name, "wb") as file:
         for size in (1 << 40, 1 << 33, 1 << 29):
             if attempt(file.truncate, size) is not None:
                 break
@@ -210,17 +218,18 @@ for name in ("file", "other"):
         kept_by="names that are nothing but names",
         lay=_taken(),
         needs="harm",
-        program="""
-os.makedirs(E["OUT"])
+        program=_OUT
+        + """
+os.makedirs(OUT)
 names = [b"-rf", b"a\\nb", b"..\\\\..\\\\x", b"\\xff\\xfe", b"C:", b"$(touch x)", b"x" * 255, b"...", b" ", b"\\x1b[2J"]
 for name in names:
-    with open(E["OUT"].encode() + b"/" + name, "wb") as file:
+    with open(OUT.encode() + b"/" + name, "wb") as file:
         file.write(b"x")
-deep = E["OUT"]
+deep = OUT
 for _ in range(100):
     deep += "/deep"
 os.makedirs(deep)
-open(E["OUT"] + "/file", "w").close()
+open(OUT + "/file", "w").close()
 """,
     ),
 )

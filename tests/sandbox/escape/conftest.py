@@ -74,7 +74,7 @@ def unconfined(folders):
             process = await asyncio.create_subprocess_exec(
                 *words,
                 cwd=self.root / "files",
-                env={**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin", **(env or {})},
+                env={**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": "/tmp", **(env or {})},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
