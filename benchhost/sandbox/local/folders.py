@@ -17,6 +17,7 @@ import signal
 from benchhost.sandbox.local import kernel, landlock
 from benchhost.sandbox.local.confinement import Ends, Plan, hold
 from benchhost.sandbox.local.root import PROGRAMS, SETTINGS
+from benchhost.sandbox.local.users import holder_of
 
 PLACES = {"/work": "work", "/tmp": "tmp", "/home/user": "home"}  # noqa: S108 - of the sandbox
 """What is where in a sandbox's folder."""
@@ -53,7 +54,10 @@ def _walls(plan: Plan) -> int:
     os.setsid()
     os.chdir(plan.space.folder)
     if plan.user != os.geteuid():
-        kernel.become(plan.user, plan.group, forget_groups=True)
+        holder = holder_of(plan.user)
+        os.setgroups([])
+        os.setresgid(plan.group, plan.group, plan.group)
+        os.setresuid(holder, plan.user, holder)  # for whom files are the sandbox's, and signals another's
     kernel.drop_capabilities()
     kernel.adopt_orphans()
     kernel.refuse_new_privileges()
@@ -62,11 +66,12 @@ def _walls(plan: Plan) -> int:
 
 
 def end_all_of(user: int) -> None:
-    """End every process of a user that only sandboxes have."""
-    pid = os.fork()
-    if pid == 0:
-        with contextlib.suppress(BaseException):
-            kernel.become(user, user, forget_groups=True)
-            os.kill(-1, signal.SIGKILL)  # all at once: what is about to fork is among them, and does not
-        os._exit(0)
-    os.waitpid(pid, 0)
+    """End every process of a user that only sandboxes have, and those of its holder."""
+    for each in (holder_of(user), user):
+        pid = os.fork()
+        if pid == 0:
+            with contextlib.suppress(BaseException):
+                kernel.become(each, each, forget_groups=True)
+                os.kill(-1, signal.SIGKILL)  # all at once: what is about to fork is among them, and does not
+            os._exit(0)
+        os.waitpid(pid, 0)

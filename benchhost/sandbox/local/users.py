@@ -1,11 +1,16 @@
-"""Users of this machine that nobody is: each sandbox of a host that is root gets one of its own."""
+"""Users of this machine that nobody is: each sandbox of a host that is root gets one of its own, and its holder too."""
 
 from __future__ import annotations
 
 import socket
 
-FIRST, COUNT = 50_000, 10_000
+FIRST, COUNT = 50_000, 5_000
 """The ids, which are also there in a container whose ids are a part of the machine's."""
+
+
+def holder_of(user: int) -> int:
+    """Return whose the holder of a sandbox really is: commands, which are of ``user``, cannot end it."""
+    return user + COUNT
 
 
 def take_user() -> tuple[int, socket.socket]:
