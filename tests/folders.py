@@ -139,6 +139,9 @@ class Folder(Sandbox):
             running.end()
             await process.wait()
 
+    async def listen(self, port):
+        raise SandboxUnsupported("a folder cannot be listened in")
+
     async def read(self, path, limit=64 * 1024 * 1024):
         found = self.at(path)
         if not found.is_file():

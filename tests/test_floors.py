@@ -40,6 +40,8 @@ HIDDEN_ON_PURPOSE = {
     ("benchhost.models.transport", "aiohttp"): "start-up: only a model behind HTTP needs it, and it takes 0.2 s",
     ("benchhost.models.transport", "yarl"): "comes with aiohttp",
     ("benchhost.receipts.keys", "cryptography*"): "optional: benchhost[receipts] brings it",
+    ("benchhost.runner.agent.contract", "yaml"): "start-up: only a run of an agent needs it",
+    ("benchhost.runner.agent.gateway", "aiohttp"): "start-up: likewise, and it takes 0.2 s",
     ("benchhost.server.host", "benchhost.server.run_manager"): "start-up: the run engine takes 0.1 s, if it is allowed",
     ("benchhost.scoring.bootstrap", "numpy"): "optional: it draws faster than the standard library",
 }

@@ -13,6 +13,7 @@ from benchhost.cli.stored import opened_store
 from benchhost.client import Client
 from benchhost.errors import UsageError
 from benchhost.runner.given import GivenTasks, read_task_file
+from benchhost.runner.instances import Bench
 from benchhost.runner.local import LocalSource
 from benchhost.runner.remote import RemoteSource
 from benchhost.runner.source import Source
@@ -52,7 +53,10 @@ async def opened_source(
             hosted = host.roster.get(order.benchmark)
             await hosted.ready()
             store = host.store
-            source = await LocalSource.open(hosted, host.evaluator, dataset, tenant=tenant, trusted=trusted)
+            bench = Bench(host.sandboxes, host.setups)
+            source = await LocalSource.open(
+                hosted, host.evaluator, dataset, tenant=tenant, trusted=trusted, bench=bench
+            )
         if given is not None:
             source = GivenTasks(source, given.tasks, "file")
         elif order.problem is not None:

@@ -25,7 +25,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``host`` is the address of a remote host; without one the benchmark is run in this process. Of
     ``dataset``, ``dataset_file`` and ``problem`` at most one is given. ``problem_id`` is the task that a
-    problem is. ``api_key_variable`` names the environment variable that holds the key for ``base_url``.
+    problem is. ``agent`` is the path of an agent's contract.
+    ``api_key_variable`` names the environment variable that holds the key for ``base_url``.
     """
 
     benchmark: str
@@ -41,6 +42,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sampling: Sampling = Sampling()
     judge: str | None = None
     runner: str | None = None
+    agent: str | None = None
     params: dict[str, Any] = {}
     epochs: int = 1
     timeout: float | None = None
@@ -53,6 +55,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def __post_init__(self) -> None:
         sources = {"--dataset": self.dataset, "--dataset-file": self.dataset_file, "--problem": self.problem}
         exclusive({flag for flag, value in sources.items() if value is not None})
+        runners = {"--runner": self.runner, "--agent": self.agent}
+        exclusive({flag for flag, value in runners.items() if value is not None})
         if self.api_key_variable is not None and self.base_url is None:
             raise UsageError("--api-key-variable holds the key for --base-url, which is missing")
 

@@ -50,6 +50,12 @@ from benchhost.cli.run_options import (
 )
 @sampling_options
 @click.option("--runner", metavar="NAME", help="The runner.  [default: that of the benchmark, else default]")
+@click.option(
+    "--agent",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="An agent that attempts each task in a sandbox: its contract.yaml, or the folder with it and its files.",
+)
 @params_option
 @click.option("--judge", metavar="PROVIDER/NAME", help="A model for runners that judge with one.")
 @session_options

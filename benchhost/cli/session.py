@@ -21,7 +21,9 @@ from benchhost.contract import Call, Completion, Model, Prompt, Runner, Sampling
 from benchhost.contract.model import NO_CALL
 from benchhost.errors import ModelRequestRefused, UsageError
 from benchhost.models import Limiter, load_prices, locate, resolve
+from benchhost.runner.agent import agent_runner
 from benchhost.runner.config import RunConfig, RunOptions, frozen_selection, new_run_id
+from benchhost.runner.default import DefaultRunner
 from benchhost.runner.given import GivenTasks
 from benchhost.runner.plugins import find_runner, recorded_params, runner_of
 from benchhost.runner.progress import Progress
@@ -64,16 +66,15 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         log.register_secret(self.token)
         async with AsyncExitStack() as stack:
             limiter = Limiter(self.order.max_connections)
-            model = await self._model(stack, self.order.model, limiter)
-            judge = None if self.order.judge is None else await self._model(stack, self.order.judge, Limiter())
+            model = await self._model(stack, self.order.model, limiter, tell)
+            judge = None if self.order.judge is None else await self._model(stack, self.order.judge, Limiter(), tell)
             tenant = OPERATOR if self.recorded is None else self.recorded.tenant
             opened = opened_source(self.order, self.settings, token=self.token, tenant=tenant, trusted=self.trusted)
             store, source = await stack.enter_async_context(opened)
-            plugin = find_runner(self.order.benchmark, self.order.runner)
-            runner = runner_of(plugin.cls, self.order.params)
+            name, runner = self._runner(source, model)
             source = await _of_runner(self.order, source, runner)
-            config = self._config(source, plugin.name, runner)
-            if self.checks and self.asks_model:
+            config = self._config(source, name, runner, asked=not isinstance(model, NotAsked))
+            if self.checks and not isinstance(model, NotAsked):
                 await preflight(model, source, config, tell)
                 if judge is not None:
                     await preflight(judge, source, config, tell)
@@ -95,27 +96,58 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             )
             return await _executed(run, watch, tell)
 
-    async def _model(self, stack: AsyncExitStack, name: str, limiter: Limiter) -> Model:
+    async def _model(self, stack: AsyncExitStack, name: str, limiter: Limiter, tell: Callable[[str], None]) -> Model:
         if not self.asks_model:
-            return NotAsked(name)
+            return NotAsked(name, "in a session that generates nothing")
         order = self.order
         own = name == order.model  # the address is that of the model, not of the judge
         key = _key(order.api_key_variable) if own else None
-        model = resolve(
-            name,
-            os.environ,
-            base_url=order.base_url if own else None,
-            api_key=key,
-            limiter=limiter,
-            cache=None if order.cache is None else Path(order.cache),
-        )
+        try:
+            model = resolve(
+                name,
+                os.environ,
+                base_url=order.base_url if own else None,
+                api_key=key,
+                limiter=limiter,
+                cache=None if order.cache is None else Path(order.cache),
+            )
+        except UsageError as error:
+            if order.agent is None:
+                raise
+            tell(f"The agent must reach {name} by itself, since it cannot be lent to it: {error}")
+            return NotAsked(name, f"here: {error}")
         stack.push_async_callback(model.aclose)
         located = locate(name, os.environ, base_url=order.base_url if own else None, api_key=key)
         log.register_secret(None if located is None else located[1])
         return model
 
-    def _config(self, source: Source, runner_name: str, runner: Runner[Any]) -> RunConfig:
-        """Resolve the configuration to the last value."""
+    def _runner(self, source: Source, model: Model) -> tuple[str, Runner[Any]]:
+        """Find the runner, or the agent, and give it its parameters.
+
+        Raises :class:`~benchhost.errors.UsageError`, also for what cannot work with the benchmark.
+        """
+        order = self.order
+        judged_there = source.instances is not None and source.instances.judged
+        if order.agent is None:
+            plugin = find_runner(order.benchmark, order.runner)
+            if judged_there and plugin.cls is DefaultRunner:
+                raise UsageError(
+                    f"{order.benchmark} judges what is done in a sandbox, and the default runner only asks the model: "
+                    "choose an agent with --agent PATH, or a runner with --runner NAME"
+                )
+            name, runner = plugin.name, runner_of(plugin.cls, order.params)
+        else:
+            lends = not isinstance(model, NotAsked)
+            agent = agent_runner(Path(order.agent), order.params, order.model, makes_text=not judged_there, lends=lends)
+            name, runner = f"agent {agent.name}", agent
+        if judged_there and not self.options.evaluate:
+            raise UsageError(
+                f"--skip-eval: {order.benchmark} judges what was done in a sandbox, and none is kept after its attempt"
+            )
+        return name, runner
+
+    def _config(self, source: Source, runner_name: str, runner: Runner[Any], *, asked: bool) -> RunConfig:
+        """Resolve the configuration to the last value; ``asked`` says whether the model is."""
         order = self.order
         was = None if self.recorded is None else stored_config(self.recorded)
         if self.selection is not None:
@@ -127,7 +159,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         if self.options.only is not None:
             ids = source.ids if tasks is None else tasks
             select(ids, task_ids=sorted(self.options.only), known=frozenset(ids))
-        if self.asks_model:
+        if asked:
             key = _key(order.api_key_variable)
             located = locate(order.model, os.environ, base_url=order.base_url, api_key=key)
             base_url = None if located is None else located[0].base_url
@@ -155,14 +187,15 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotAsked:
-    """Stands for the model of a session that generates nothing, so that neither key nor file of it is needed."""
+    """Stands for a model of which neither key nor file is needed; ``why`` it is not asked."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, why: str) -> None:
         self.name = name
+        self._why = why
 
     async def complete(self, prompt: Prompt, sampling: Sampling | None = None, call: Call = NO_CALL) -> Completion:
         """Refuse."""
-        raise ModelRequestRefused(f"{self.name} is not asked in a session that generates nothing")
+        raise ModelRequestRefused(f"{self.name} is not asked {self._why}")
 
     async def aclose(self) -> None:
         """Do nothing."""

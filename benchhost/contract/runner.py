@@ -10,8 +10,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
+from benchhost.contract.environment import Environment
 from benchhost.contract.model import Call, Model, Sampling
 from benchhost.contract.result import FinalScore, Result
+from benchhost.contract.sandbox import Sandbox
 from benchhost.contract.task import Task
 
 TaskT = TypeVar("TaskT", bound=Task)
@@ -124,8 +126,8 @@ class Context:
     are not ``model``; ``call.waiting`` makes a context in which the attempt's clock stands still.
     """
 
-    __slots__ = ("_log_dir", "_prompt", "_seconds_left", "attempt", "call", "epoch", "judge", "model", "params",
-                 "sampling", "task_id")  # fmt: skip
+    __slots__ = ("_environment", "_log_dir", "_prompt", "_sandbox", "_seconds_left", "attempt", "call", "epoch",
+                 "judge", "model", "params", "sampling", "task_id")  # fmt: skip
 
     def __init__(
         self,
@@ -139,6 +141,8 @@ class Context:
         params: Any,
         call: Call,
         prompt: Callable[[], Awaitable[str]],
+        environment: Callable[[], Awaitable[Environment]],
+        sandbox: Callable[[], Awaitable[Sandbox]],
         log_dir: Callable[[], Path],
         seconds_left: Callable[[], float | None],
     ) -> None:
@@ -151,12 +155,31 @@ class Context:
         self.params = params
         self.call = call
         self._prompt = prompt
+        self._environment = environment
+        self._sandbox = sandbox
         self._log_dir = log_dir
         self._seconds_left = seconds_left
 
     async def prompt(self) -> str:
         """Return what the benchmark's ``prompt`` hook says of the task; the question where the hook is out of reach."""
         return await self._prompt()
+
+    async def environment(self) -> Environment:
+        """Say in which sandbox the task is to be attempted: where the problem lies, where to work, for how long.
+
+        Raises :class:`~benchhost.errors.NotOffered` when the benchmark has no sandboxes, or they cannot be had here.
+        """
+        return await self._environment()
+
+    async def sandbox(self) -> Sandbox:
+        """Return the sandbox of this attempt, set up for the task. It is made when it is first asked for.
+
+        The attempt's clock stands still meanwhile. When the attempt has been judged, in it if the benchmark does
+        that, it is deleted.
+
+        Raises what :meth:`environment` does, and :class:`~benchhost.errors.SandboxError`.
+        """
+        return await self._sandbox()
 
     @property
     def log_dir(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -200,6 +201,17 @@ class Sandbox(abc.ABC):
 
         Symbolic links that lead out of the directory, devices and the like are left out; ``limit`` is in bytes of
         all files together. Raises :class:`~benchhost.errors.SandboxFileError`.
+        """
+
+    @abc.abstractmethod
+    async def listen(self, port: int) -> socket.socket:
+        """Listen at a TCP port of the sandbox's own loopback, for whoever is inside.
+
+        What connects to ``127.0.0.1:port`` in there is accepted here. So a sandbox that reaches nothing can be
+        lent one thing. The socket does not block, and is the caller's to close.
+
+        Raises :class:`~benchhost.errors.SandboxUnsupported` where the provider cannot do that, and
+        :class:`~benchhost.errors.SandboxError` when the port is taken.
         """
 
     async def run(

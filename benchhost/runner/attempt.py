@@ -31,7 +31,11 @@ from benchhost.runner.config import RunConfig
 from benchhost.runner.failures import Failure, failure_of
 from benchhost.runner.names import folder_name
 from benchhost.runner.source import Source, Verdict
+from benchhost.runner.workplace import Workplace
 from benchhost.store import AttemptRecord, AttemptVerdict
+
+LONGEST_LABEL = 200
+"""The most characters of a task's id that its sandbox is labelled with."""
 
 LONGEST_FACET = 64
 """The most characters of a public field by which results may be sliced."""
@@ -73,6 +77,8 @@ class Attempt:
         self.result: GenerationResult | None = None
         self.spend = Spend()
         self.judge_spend = Spend()
+        labels = {"run": workshop.run, "task": task_id[:LONGEST_LABEL], "attempt": f"{epoch}.{number}"}
+        self.workplace = Workplace(workshop.source, task_id, labels)
         self._kind: str | None = None
         self._workshop = workshop
         self._began = time.time()
@@ -157,6 +163,10 @@ class Attempt:
             return Verdict(status=status, kind=failure.kind, errors=(failure.message,), spend=spend)
         return Verdict(status=EvaluationStatus.EVALUATED, result=result, spend=spend)
 
+    async def judged_in_its_sandbox(self) -> Verdict:
+        """Have the benchmark judge what was done in the sandbox of this attempt."""
+        return await self.workplace.judge(self._workshop.run)
+
     def verdict_without_judge(self) -> Verdict | None:
         """Return the verdict on a generation that is no success: there is nothing to judge in it."""
         assert self.result is not None
@@ -219,6 +229,8 @@ class Attempt:
             params=shop.runner.params,
             call=call,
             prompt=lambda: source.prompt(self.task_id),
+            environment=self.workplace.environment,
+            sandbox=lambda: self.workplace.sandbox(budget.waiting),
             log_dir=self._make_folder,
             seconds_left=lambda: budget.left,
         )

@@ -12,7 +12,7 @@ import msgspec
 from benchhost.contract import FinalScore, Result, Task
 from benchhost.errors import DatasetError, UnknownTask, UsageError
 from benchhost.runner.config import SourceKind
-from benchhost.runner.source import Source, Submission, Verdicts
+from benchhost.runner.source import Instances, Source, Submission, Verdicts
 from benchhost.tasks import dataset_fingerprint
 from benchhost.tasks.dataset import LONGEST_ID
 
@@ -40,6 +40,7 @@ class GivenTasks:
         self.host = grader.host
         self.scores = grader.scores
         self.reference: Callable[[str], Awaitable[str | None]] | None = grader.reference
+        self.instances: Instances | None = None  # which the benchmark sets up for its own tasks
         self._grader = grader
         self._tasks: dict[str, bytes] = {}
         self._questions: dict[str, str] = {}

@@ -22,7 +22,8 @@ Keep = Callable[[Sequence[tuple[Attempt, Verdict]]], Awaitable[None]]
 class Judging:
     """Has at most ``most`` responses judged at once; ``keep`` is given the verdicts as they come.
 
-    The runner is asked first, if it judges itself; what it leaves goes to the benchmark.
+    The runner is asked first, if it judges itself; what it leaves goes to the benchmark: what was done in the
+    sandbox of the attempt, if the benchmark judges that, else the response.
     """
 
     def __init__(self, tasks: TaskGroup, workshop: Workshop, most: int, keep: Keep) -> None:
@@ -42,6 +43,12 @@ class Judging:
         if self._runner_judges:
             self._tasks.start_soon(self._ask_runner, attempt)
         else:
+            self._leave_to_benchmark(attempt)
+
+    def _leave_to_benchmark(self, attempt: Attempt) -> None:
+        if attempt.workplace.judges:
+            self._tasks.start_soon(self._ask_in_sandbox, attempt)
+        else:
             self._gather(attempt)
 
     def _gather(self, attempt: Attempt) -> None:
@@ -53,9 +60,12 @@ class Judging:
     async def _ask_runner(self, attempt: Attempt) -> None:
         verdict = await attempt.evaluate()
         if verdict is None:
-            self._gather(attempt)
+            self._leave_to_benchmark(attempt)
         else:
             await self._have([(attempt, verdict)])
+
+    async def _ask_in_sandbox(self, attempt: Attempt) -> None:
+        await self._have([(attempt, await attempt.judged_in_its_sandbox())])
 
     async def _ask_benchmark(self) -> None:
         batch, self._gathered = self._gathered, []

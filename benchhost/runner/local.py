@@ -13,14 +13,12 @@ from benchhost.evaluation.evaluator import Context, Evaluator
 from benchhost.evaluation.evaluator import Submission as Judged
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.runner.config import SourceKind
-from benchhost.runner.source import Submission, Verdict, Verdicts
+from benchhost.runner.instances import LONGEST_WAIT, Bench, LocalInstances
+from benchhost.runner.source import Instances, Submission, Verdict, Verdicts
 from benchhost.store import Evaluation
 from benchhost.tasks import Catalogue
 from benchhost.wire.vals import ScoreAnswer, ScoreRequest
 from benchhost.wire.vals import Verdict as WireVerdict
-
-LONGEST_WAIT = 5.0
-"""The most seconds to wait before a busy host is asked again; it says itself how long, too."""
 
 _task = msgspec.json.Decoder(Task)
 _text = msgspec.json.Decoder(str)
@@ -47,6 +45,7 @@ class LocalSource:
         version: str | None,
         tenant: str,
         trusted: bool,
+        bench: Bench | None,
     ) -> None:
         self.benchmark = hosted.name
         self.dataset = catalogue.name
@@ -62,6 +61,10 @@ class LocalSource:
         self._tenant = tenant
         self._trusted = trusted
         self._own_prompt = hosted.offers("prompt")
+        self.instances: Instances | None = None
+        if bench is not None and hosted.offers("retrieve_task"):
+            context = Context(tenant=tenant, dataset=catalogue.name)
+            self.instances = LocalInstances(bench, hosted, evaluator, context, self._verdict)
 
     @classmethod
     async def open(
@@ -73,16 +76,20 @@ class LocalSource:
         version: str | None = None,
         tenant: str = "",
         trusted: bool = False,
+        bench: Bench | None = None,
     ) -> LocalSource:
         """Wait until the benchmark is loaded, and find the dataset.
 
         ``version`` is the label of the dataset's content that may be shown; without one it is the
-        fingerprint, which is only for the operator, since it covers the hidden answers.
+        fingerprint, which is only for the operator, since it covers the hidden answers. ``bench`` is what the
+        host has for attempts in sandboxes.
 
         Raises :class:`~benchhost.errors.Unavailable` and :class:`~benchhost.errors.UnknownDataset`.
         """
         await hosted.ready()
-        return cls(hosted, evaluator, hosted.catalogue(dataset), version=version, tenant=tenant, trusted=trusted)
+        return cls(
+            hosted, evaluator, hosted.catalogue(dataset), version=version, tenant=tenant, trusted=trusted, bench=bench
+        )
 
     def task(self, task_id: str) -> bytes:
         """Return the public part of a task."""

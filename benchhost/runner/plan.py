@@ -83,13 +83,16 @@ class WorkLeft:
     """Says what recorded attempts leave to do.
 
     A response to a task whose content has changed counts for nothing, nor does a verdict of another
-    version of the evaluator. ``retry`` is :attr:`RunOptions.retry`.
+    version of the evaluator. What is judged in its sandbox is judged there or not at all: without a verdict
+    the attempt is made again. ``retry`` is :attr:`RunOptions.retry`.
     """
 
     def __init__(self, source: Source, config: RunConfig, retry: frozenset[str]) -> None:
         self._source = source
         self._config = config
         self._retry = retry
+        in_sandboxes = source.instances is not None and source.instances.judged
+        self._again = Work.GENERATE if in_sandboxes else Work.EVALUATE
         self._known: dict[tuple[str, str, bool, str | None, str | None], Work] = {}
 
     def by(self, record: AttemptRecord) -> Work:
@@ -114,5 +117,5 @@ class WorkLeft:
                 return Work.GENERATE
             return Work.NOTHING if judged else Work.EVALUATE
         if judged not in _JUDGED or record.evaluator_version != self._config.evaluator_version:
-            return Work.EVALUATE
-        return Work.EVALUATE if judged in retry or (record.kind and record.kind in retry) else Work.NOTHING
+            return self._again
+        return self._again if judged in retry or (record.kind and record.kind in retry) else Work.NOTHING

@@ -16,7 +16,7 @@ from benchhost.client import Client, Outcome, ServiceVersion, Tasks
 from benchhost.contract import EvaluationStatus, FinalScore, Result, Task
 from benchhost.errors import ClientError, HostBusy, TokenRefused, UnknownTask
 from benchhost.runner.config import SourceKind
-from benchhost.runner.source import Submission, Verdict, Verdicts
+from benchhost.runner.source import Instances, Submission, Verdict, Verdicts
 from benchhost.scoring import Summary
 from benchhost.tasks import dataset_fingerprint
 from benchhost.wire import vals
@@ -44,6 +44,7 @@ class RemoteSource:
     kind: SourceKind = "host"
     scores = True
     reference: Callable[[str], Awaitable[str | None]] | None = None
+    instances: Instances | None = None
 
     def __init__(
         self,

@@ -101,6 +101,7 @@ class Run:
             logs=logs or state / "runs" / run_id,
         )
         self._fuse = Fuse()
+        self._under_way: set[Attempt] = set()
         self._scope: anyio.CancelScope | None = None
         self._stopped_at_once = False
 
@@ -231,19 +232,24 @@ class Run:
                         tasks.start_soon(self._take_turns, owed, judging)
         finally:
             with anyio.CancelScope(shield=True):
+                for attempt in list(self._under_way):
+                    await self._leave(attempt)
                 await self._runner.close()
 
     async def _take_turns(self, owed: Iterator[Owed], judging: Judging) -> None:
         """Make one attempt after the other, as long as there are any."""
         while await self._goes_on() and (one := next(owed, None)) is not None:
             attempt = Attempt(self._workshop, one.task_id, one.epoch, one.number)
+            self._under_way.add(attempt)
             if one.work is Work.GENERATE:
                 if not await self._generate(attempt):
+                    await self._leave(attempt)
                     continue
             else:
                 await self._recall(attempt)
             if not self.options.evaluate:
                 self.progress.finished(None)
+                await self._leave(attempt)
                 continue
             verdict = attempt.verdict_without_judge()
             if verdict is not None:
@@ -251,6 +257,11 @@ class Run:
             else:
                 self.progress.evaluating += 1
                 await judging.submit(attempt)
+
+    async def _leave(self, attempt: Attempt) -> None:
+        """Be done with an attempt."""
+        self._under_way.discard(attempt)
+        await attempt.workplace.close()
 
     async def _goes_on(self) -> bool:
         """Wait until another attempt should begin; ``False`` if none should any more."""
@@ -310,6 +321,8 @@ class Run:
     async def _keep_verdicts(self, verdicts: Sequence[tuple[Attempt, Verdict]]) -> None:
         records = [attempt.judged(verdict) for attempt, verdict in verdicts]
         await self._store.keep_verdicts(records)
+        for attempt, _ in verdicts:
+            await self._leave(attempt)
         progress = self.progress
         for (attempt, verdict), record in zip(verdicts, records, strict=True):
             succeeded = attempt.result is not None and attempt.result.status is GenerationStatus.SUCCESS

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
 
-from benchhost.contract import FinalScore, Result
+from benchhost.contract import Environment, FinalScore, Result, Sandbox
 from benchhost.contract.runner import EvaluationStatus
 from benchhost.models import Spend
 from benchhost.runner.config import SourceKind
@@ -40,13 +41,41 @@ Verdicts = AsyncGenerator[Sequence[tuple[int, Verdict]], None]
 """Verdicts with the positions of what they are about, as they come."""
 
 
+class Instances(Protocol):
+    """The sandboxes in which a benchmark wants its tasks attempted.
+
+    ``judged`` says whether it judges what was done in them; else it judges the response.
+    """
+
+    judged: bool
+
+    async def environment(self, task_id: str) -> Environment:
+        """Say in which sandbox a task is to be attempted.
+
+        Raises :class:`~benchhost.errors.BenchhostError` when the benchmark fails to say so.
+        """
+        ...
+
+    def lent(self, task_id: str, labels: Mapping[str, str]) -> AbstractAsyncContextManager[Sandbox]:
+        """Make a sandbox and have it set up for a task; it is deleted at the end.
+
+        Raises :class:`~benchhost.errors.BenchhostError` when one of them fails.
+        """
+        ...
+
+    async def judge(self, run: str, task_id: str, sandbox: Sandbox) -> Verdict:
+        """Judge what was done in a sandbox. A failure to judge is a verdict, not an exception."""
+        ...
+
+
 class Source(Protocol):
     """The tasks of one dataset, and their judge.
 
     The tasks are in the dataset's order. ``version`` is a label of the dataset's content, and
     ``evaluator_version`` that of what judges. ``reference`` fetches the gold answer to a task; ``None``
     where that is out of reach. ``scores`` says whether the benchmark scores a set of results in a way of
-    its own. ``kind`` and ``host`` go into the run's configuration.
+    its own. ``instances`` are ``None`` where tasks are not attempted in sandboxes, or none can be had.
+    ``kind`` and ``host`` go into the run's configuration.
     """
 
     benchmark: str
@@ -57,6 +86,7 @@ class Source(Protocol):
     host: str | None
     scores: bool
     reference: Callable[[str], Awaitable[str | None]] | None
+    instances: Instances | None
 
     @property
     def ids(self) -> Sequence[str]:

@@ -74,6 +74,41 @@ class ProviderSuite:
     async def sandbox(self, provider: Provider) -> Sandbox:
         return await provider.create(SandboxSpec(cwd=HERE))
 
+    # --- what is lent to a sandbox
+
+    async def test_what_is_inside_reaches_who_listens_there(self, provider: Provider, sandbox: Sandbox) -> None:
+        try:
+            listener = await sandbox.listen(4321)
+        except SandboxUnsupported:
+            return  # it says so, which is all that is asked
+        with listener:
+
+            async def serve() -> bytes:
+                loop = asyncio.get_running_loop()
+                connection, _ = await loop.sock_accept(listener)
+                with connection:
+                    heard = await loop.sock_recv(connection, 100)
+                    await loop.sock_sendall(connection, b"heard you\n")
+                return heard
+
+            serving = asyncio.create_task(serve())
+            call = "exec 3<>/dev/tcp/127.0.0.1/4321; echo from inside >&3; cat <&3"
+            done = await sandbox.run(["bash", "-c", call])
+            assert done.text == "heard you\n", done.stderr
+            assert await serving == b"from inside\n"
+
+    async def test_only_the_sandbox_itself_reaches_who_listens_there(
+        self, provider: Provider, sandbox: Sandbox
+    ) -> None:
+        neighbour = await provider.create(SandboxSpec())
+        try:
+            listener = await sandbox.listen(4321)
+        except SandboxUnsupported:
+            return
+        with listener:
+            knock = await neighbour.run(["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/4321"])
+            assert not knock.ok
+
     # --- sandboxes come, are found, and go
 
     async def test_a_sandbox_is_found_by_its_id(self, provider: Provider, sandbox: Sandbox) -> None:

@@ -45,6 +45,7 @@ class Doubling:
         }
         self.scores = False
         self.reference: Callable[[str], Any] | None = self._reference
+        self.instances: Any = None
         self.judged: list[tuple[str, str]] = []
         self.scored: list[Mapping[str, Result | None]] = []
         self.broken: dict[str, Verdict] = {}

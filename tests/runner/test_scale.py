@@ -41,7 +41,7 @@ async def test_planning_and_summarising_hold_a_few_bytes_of_each_attempt(desk_ty
 
 class _Large:
     benchmark, dataset, version, evaluator_version, kind, host = "doubling", "default", "v1", "1", "benchmark", None
-    scores = False
+    scores, instances = False, None
 
     def __init__(self) -> None:
         self.ids = [f"t{number}" for number in range(SIZE)]

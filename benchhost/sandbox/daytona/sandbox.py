@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import socket
 import stat
 import tempfile
 import uuid
@@ -17,7 +18,7 @@ import anyio.to_thread
 
 from benchhost.contract import Command, Process, Sandbox, SandboxInfo
 from benchhost.contract.sandbox import COMMAND_TIMEOUT, MAX_FILE, MAX_OUTPUT
-from benchhost.errors import SandboxFileError, SandboxNotFound, SandboxUnavailable
+from benchhost.errors import SandboxFileError, SandboxNotFound, SandboxUnavailable, SandboxUnsupported
 from benchhost.sandbox.daytona import script
 from benchhost.sandbox.daytona.clients import Client
 from benchhost.sandbox.daytona.process import DaytonaProcess
@@ -87,6 +88,9 @@ class DaytonaSandbox(Sandbox):
             yield process
         finally:
             await process.close()
+
+    async def listen(self, port: int) -> socket.socket:
+        raise SandboxUnsupported("a sandbox at Daytona is on another machine: nothing here can listen in it")
 
     async def read(self, path: str, limit: int = MAX_FILE) -> bytes:
         data = bytearray()

@@ -1,8 +1,9 @@
-"""Files of a sandbox, as the host reads and writes them: by descriptors that the holder has opened in there."""
+"""Files and sockets of a sandbox, as the host has them: by descriptors that the holder has opened in there."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -14,7 +15,7 @@ from typing import IO, NamedTuple
 
 import anyio.to_thread
 
-from benchhost.errors import SandboxFileError, SandboxNotFound
+from benchhost.errors import SandboxError, SandboxFileError, SandboxNotFound, SandboxUnsupported
 from benchhost.sandbox import trees
 from benchhost.sandbox.local import messages
 from benchhost.sandbox.local.keeping import received
@@ -35,7 +36,7 @@ class _Entry(NamedTuple):
 
 
 class Files:
-    """A conversation with a holder about files."""
+    """A conversation with a holder about what it is to open."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -146,6 +147,18 @@ class Files:
             more = answer.get("more", False)
         return entries
 
+    async def listen(self, port: int) -> socket.socket:
+        """Have the holder listen at a port, and take the socket over."""
+        self._send({"op": "listen", "path": "", "port": port})
+        _, files = await self._answer(f"port {port}")
+        given = [socket.socket(fileno=file) for file in files if stat.S_ISSOCK(os.fstat(file).st_mode)]
+        if len(given) != 1 or not given[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            for each in given:
+                each.close()
+            raise SandboxError(f"the sandbox does not listen at port {port}")
+        given[0].setblocking(False)
+        return given[0]
+
     async def _plain(self, request: Message) -> Message:
         answer, files = await self._ask(request)
         for file in files:
@@ -171,6 +184,8 @@ class Files:
             answer, files = await received(self._connection)
         except Closed:
             raise SandboxNotFound("the sandbox is gone") from None
+        if answer.get("errno") == errno.EAFNOSUPPORT:
+            raise SandboxUnsupported("a sandbox that has no network of its own cannot be listened in")
         if "error" in answer:
             raise SandboxFileError(f"{path}: {answer['error']}")
         return answer, files

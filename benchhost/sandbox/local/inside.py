@@ -1,9 +1,10 @@
-"""Files of a sandbox, as its holder opens them: every path is resolved in there and nowhere else."""
+"""Files and sockets of a sandbox, as its holder opens them: every path and port is one of there."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +23,7 @@ def do(request: Message) -> Iterator[tuple[Message, int | None]]:
 
     Raises ``OSError``.
     """
-    path = str(request["path"])
+    path = str(request.get("path", ""))
     match request["op"]:
         case "read":
             follow = 0 if request.get("follow", True) else os.O_NOFOLLOW
@@ -43,12 +44,26 @@ def do(request: Message) -> Iterator[tuple[Message, int | None]]:
                 os.unlink(path)
             os.symlink(request["to"], path)
             yield {}, None
+        case "listen":
+            yield {}, _listening(request["port"])
         case "look":
             yield {"entry": _described(path, os.stat(path))}, None
         case "list":
             yield from _listed(path)
         case other:
             raise OSError(22, f"nothing is called {other}")
+
+
+def _listening(port: int) -> int:
+    """Listen on the loopback of the sandbox, which only what is inside can reach."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+        return listener.detach()
+    finally:
+        listener.close()
 
 
 def _listed(path: str) -> Iterator[tuple[Message, None]]:

@@ -102,6 +102,10 @@ class LocalSandbox(Sandbox):
             raise
         return connection, layer
 
+    async def listen(self, port: int) -> socket.socket:
+        with await self._connected() as connection:
+            return await Files(connection).listen(port)
+
     async def _connected(self) -> socket.socket:
         try:
             return await connected(self._folder)

@@ -1,0 +1,231 @@
+"""The runner that has an agent attempt each task, by its commands, in the sandbox of the attempt."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchhost.contract import (
+    Context,
+    Environment,
+    Exited,
+    GenerationResult,
+    GenerationStatus,
+    Model,
+    Runner,
+    Sandbox,
+    Stdout,
+    Task,
+)
+from benchhost.errors import SandboxFileError, SandboxUnavailable, UsageError
+from benchhost.log import mask, register_secret
+from benchhost.runner.agent.bundle import copy_bundle, digest_of_bundle
+from benchhost.runner.agent.contract import PROBLEM, AgentContract, read_contract
+from benchhost.runner.agent.gateway import model_within
+from benchhost.runner.agent.kept import fetch_artifacts
+
+INSTALL_TIMEOUT = 600.0
+"""Seconds that installing an agent may take."""
+
+RUN_TIMEOUT = 3600.0
+"""Seconds that an agent may take when neither its task nor its contract says how long."""
+
+MOST_OUTPUT = 64 * 1024 * 1024
+"""Bytes that an agent may write to its outputs; one that writes more is ended."""
+
+LONGEST_TOLD = 4096
+"""Characters of an agent's output, the last ones, that are told with an error or stand for a response."""
+
+_TIMED_OUT = 124
+"""The exit code of ``timeout(1)``, by which agents say that they gave up for want of time."""
+
+
+class _Generation(msgspec.Struct):
+    """What an agent writes of its own attempt, as far as it is read; ``answer`` is the older name of ``data``."""
+
+    data: str | None = None
+    answer: str | None = None
+    status: GenerationStatus = GenerationStatus.SUCCESS
+    error: str | None = None
+    total_turns: int | None = None
+    generation_version: str | None = None
+
+
+class AgentRunner(Runner[Task]):
+    """Runs an agent; made by :func:`agent_runner`. Its version stands for its contract and its files."""
+
+    def __init__(
+        self, contract: AgentContract, values: Mapping[str, Any], model: str, folder: Path | None, *, lends: bool
+    ) -> None:
+        super().__init__()
+        self._values = dict(values)
+        self.params = msgspec.defstruct("Params", [(name, Any) for name in values])(**values)
+        self.name = contract.name
+        self._contract = contract
+        self._model = model
+        self._lends = lends
+        self._folder = folder
+        self._bundle: Path | None = None
+        self._opened = ExitStack()
+        files = "" if folder is None else digest_of_bundle(folder)
+        self.version = hashlib.sha256(msgspec.json.encode([contract, files])).hexdigest()[:16]  # type: ignore[misc]
+        self._secrets = {name: os.environ[name] for name in contract.secrets}
+        register_secret(*self._secrets.values())
+
+    async def open(self) -> None:
+        """Copy the agent's files: what is changed in them from now on is no part of this run."""
+        if self._folder is not None:
+            scratch = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="benchhost-agent-"))
+            copy = Path(scratch) / self.name
+            if copy_bundle(self._folder, copy):
+                self._bundle = copy
+
+    async def close(self) -> None:
+        """Delete the copy of the agent's files."""
+        self._opened.close()
+
+    async def generate(self, task: Task, model: Model, context: Context) -> GenerationResult:
+        """Install the agent in the sandbox of the attempt, run it, and fetch what it has made."""
+        environment = await context.environment()
+        sandbox = await context.sandbox()
+        values = {**self._values, PROBLEM: environment.problem_path, "task_id": task.id, "model": self._model}
+        await _made(sandbox, environment.cwd)
+        home = environment.cwd
+        if self._bundle is not None:
+            home = f"/bundle/{self._contract.name}"
+            with context.call.waiting():
+                await sandbox.upload(self._bundle, home)
+        if self._contract.install_cmd:
+            with context.call.waiting():
+                command = self._contract.command(self._contract.install_cmd, values)
+                ended, said = await self._run(sandbox, command, home, {}, INSTALL_TIMEOUT, context.log_dir / "install")
+            if not ended.ok:
+                return _failed(task, f"install failed ({_how(ended)}): {said}")
+        command = self._contract.command(self._contract.run_cmd, values)
+        seconds = self._seconds(environment, context)
+        async with model_within(sandbox, model if self._lends else None) as where:
+            ended, said = await self._run(sandbox, command, environment.cwd, where, seconds, context.log_dir / "agent")
+        if ended.reason == "sandbox_gone":
+            raise SandboxUnavailable(f"the sandbox was gone before the agent had ended: {said}")
+        missing = await fetch_artifacts(sandbox, self._contract.artifacts, task.id, context.log_dir / "artifacts")
+        return await self._made_of(task, sandbox, ended, said, missing, context)
+
+    def _seconds(self, environment: Environment, context: Context) -> float:
+        limits = [self._contract.timeout, environment.agent_timeout, context.seconds_left]
+        return min((seconds for seconds in limits if seconds is not None), default=RUN_TIMEOUT)
+
+    async def _run(
+        self, sandbox: Sandbox, command: str, cwd: str, env: Mapping[str, str], seconds: float, log: Path
+    ) -> tuple[Exited, str]:
+        """Run a command; keep both its outputs, whatever comes of it, and return how it ended and what it said last."""
+        env = {"PYTHONSAFEPATH": "1", **env, **self._secrets}
+        said, ended = b"", Exited(code=None, reason="sandbox_gone")
+        with log.with_suffix(".stdout").open("wb") as out, log.with_suffix(".stderr").open("wb") as err:
+            async with sandbox.start(command, cwd=cwd, env=env, timeout=seconds, max_output=MOST_OUTPUT) as process:
+                async for output in process:
+                    if isinstance(output, Exited):
+                        ended = output
+                    else:
+                        (out if isinstance(output, Stdout) else err).write(output.data)
+                        said = (said + output.data)[-4 * LONGEST_TOLD :]
+        return ended, str(mask(said.decode("utf-8", "replace").strip()[-LONGEST_TOLD:]))
+
+    async def _made_of(
+        self, task: Task, sandbox: Sandbox, ended: Exited, said: str, missing: str | None, context: Context
+    ) -> GenerationResult:
+        """Say what came of the attempt. What the agent says itself of it goes before its exit code."""
+        out_of_time = ended.reason == "timeout" or ended.code == _TIMED_OUT
+        result: GenerationResult | None = None
+        if self._contract.final_output is not None:
+            result = await self._final_output(task, sandbox, context)
+        elif ended.ok or out_of_time:
+            result = GenerationResult(task_id=task.id, status=GenerationStatus.SUCCESS, data=said)
+        if out_of_time:
+            told = f"the agent was not finished in time ({_how(ended)})"
+            return GenerationResult(
+                task_id=task.id, status=GenerationStatus.MAX_TIME, data=result.data if result else "", error=told
+            )
+        if result is None:
+            what = "left nothing at its final_output" if ended.ok else f"failed ({_how(ended)})"
+            return _failed(task, f"the agent {what}: {said}")
+        if missing is not None and result.status is GenerationStatus.SUCCESS:
+            result.status, result.error = GenerationStatus.ERROR, missing
+        return result
+
+    async def _final_output(self, task: Task, sandbox: Sandbox, context: Context) -> GenerationResult | None:
+        """Fetch what the agent has made; ``None`` if that is nothing."""
+        where = self._contract.command(self._contract.final_output or "", {"task_id": task.id})
+        [where] = shlex.split(where) or [""]
+        content = await _read(sandbox, f"{where}/{task.id}/generation.json")
+        if content is None and where.endswith(".json"):
+            content = await _read(sandbox, where)
+        if content is None:
+            text = await _read(sandbox, where)
+            if text is None:
+                return None
+            return GenerationResult(
+                task_id=task.id, status=GenerationStatus.SUCCESS, data=text.decode("utf-8", "replace")
+            )
+        (context.log_dir / "generation_raw.json").write_bytes(content)
+        try:
+            given = msgspec.json.decode(content, type=_Generation, strict=False)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            return _failed(task, f"the agent's generation.json cannot be read: {error}")
+        return GenerationResult(
+            task_id=task.id,
+            status=given.status,
+            data=given.data if given.data is not None else given.answer or "",
+            error=given.error,
+            total_turns=given.total_turns,
+            generation_version=given.generation_version,
+        )
+
+
+def agent_runner(
+    path: Path, given: Mapping[str, Any], model: str, *, makes_text: bool, lends: bool = True
+) -> AgentRunner:
+    """Make the runner of an agent from its contract, or the folder with it; ``given`` are its parameters.
+
+    ``makes_text`` says that the benchmark judges a text, which the agent must then leave somewhere, and ``lends``
+    that the agent may ask the model of the run from inside of its sandbox.
+
+    Raises :class:`~benchhost.errors.UsageError` before anything is run: for a contract that cannot be read,
+    parameters and models that it does not take, and secrets that are not in the environment.
+    """
+    contract = read_contract(path)
+    values = contract.params(given)
+    contract.allows(model)
+    if missing := sorted(name for name in contract.secrets if not os.environ.get(name)):
+        raise UsageError(f"the agent {contract.name} needs the variables {', '.join(missing)}, which are not set")
+    if makes_text and contract.final_output is None:
+        raise UsageError(f"the agent {contract.name} says no final_output, where its response would be")
+    return AgentRunner(contract, values, model, path if path.is_dir() else None, lends=lends)
+
+
+async def _made(sandbox: Sandbox, folder: str) -> None:
+    made = await sandbox.run(["mkdir", "-p", folder])
+    if not made.ok:
+        raise SandboxFileError(f"{folder} cannot be made: {made.stderr.decode('utf-8', 'replace').strip()}")
+
+
+async def _read(sandbox: Sandbox, path: str) -> bytes | None:
+    try:
+        return await sandbox.read(path)
+    except SandboxFileError:
+        return None
+
+
+def _failed(task: Task, error: str) -> GenerationResult:
+    return GenerationResult(task_id=task.id, status=GenerationStatus.ERROR, data="", error=error)
+
+
+def _how(ended: Exited) -> str:
+    return f"exit {ended.code}" if ended.reason in ("exited", "signal") else ended.reason.replace("_", " ")

@@ -1,0 +1,108 @@
+"""The sandboxes in which the tasks of a benchmark that this process hosts are attempted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from benchhost.contract import Environment, Resources, Sandbox, SandboxSpec
+from benchhost.errors import Busy, SandboxError
+from benchhost.evaluation.evaluator import Context, Evaluator
+from benchhost.evaluation.hosted import Declined, HostedBenchmark
+from benchhost.evaluation.own_sandboxes import OwnSandboxes
+from benchhost.evaluation.setups import Setups
+from benchhost.evaluation.work import Instance
+from benchhost.runner.source import Verdict
+from benchhost.store import Evaluation
+from benchhost.wire.vals import ImageSource, RetrievedTask
+
+LONGEST_WAIT = 5.0
+"""The most seconds to wait before a busy host is asked again."""
+
+_retrieved = msgspec.json.Decoder(RetrievedTask)
+
+
+class Bench(msgspec.Struct, frozen=True):
+    """What a host has for attempts in sandboxes."""
+
+    sandboxes: OwnSandboxes
+    setups: Setups
+
+
+class LocalInstances:
+    """The sandboxes for one dataset; ``verdict_on`` says of a recorded evaluation what it means for a run.
+
+    Where the benchmark does not set sandboxes up itself, the question is put where its environment says.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        hosted: HostedBenchmark,
+        evaluator: Evaluator,
+        context: Context,
+        verdict_on: Callable[[Evaluation], Verdict],
+    ) -> None:
+        self.judged = hosted.offers("evaluate_instance")
+        self._bench = bench
+        self._hosted = hosted
+        self._evaluator = evaluator
+        self._context = context
+        self._verdict_on = verdict_on
+
+    async def environment(self, task_id: str) -> Environment:
+        """Ask the benchmark's hook."""
+        answer = await self._hosted.call("retrieve_task", dataset=self._context.dataset, task=task_id)
+        told = _retrieved.decode(answer.data)
+        source = told.source
+        return Environment(
+            image=source.image if isinstance(source, ImageSource) else None,
+            snapshot=None if isinstance(source, ImageSource) else source.snapshot,
+            problem_path=told.problem_path,
+            cwd=told.cwd,
+            agent_timeout=told.agent_timeout,
+            resources=msgspec.convert(msgspec.to_builtins(told.resources), Resources),
+        )
+
+    @asynccontextmanager
+    async def lent(self, task_id: str, labels: Mapping[str, str]) -> AsyncIterator[Sandbox]:
+        """Make a sandbox and have it set up; it is deleted at the end."""
+        environment = await self.environment(task_id)
+        spec = SandboxSpec(
+            image=environment.image,
+            snapshot=environment.snapshot,
+            resources=environment.resources,
+            labels=dict(labels),
+        )
+        async with self._bench.sandboxes.lent(self._context.tenant, spec) as sandbox:
+            if self._hosted.offers("setup_task"):
+                await self._set_up(task_id, sandbox)
+            else:
+                question = await self._hosted.call("prompt", dataset=self._context.dataset, task=task_id)
+                await sandbox.write(environment.problem_path, msgspec.json.decode(question.data, type=str).encode())
+            yield sandbox
+
+    async def judge(self, run: str, task_id: str, sandbox: Sandbox) -> Verdict:
+        """Have the hub judge what was done in a sandbox. A host that is busy is asked again until it is not."""
+        work = Instance(task_id, self._bench.sandboxes.place(sandbox.id))
+        context = msgspec.structs.replace(self._context, run=run)
+        while True:
+            try:
+                return self._verdict_on(await self._evaluator.evaluate(self._hosted, context, work))
+            except Busy as busy:
+                await asyncio.sleep(min(busy.retry_after, LONGEST_WAIT))
+
+    async def _set_up(self, task_id: str, sandbox: Sandbox) -> None:
+        place = self._bench.sandboxes.place(sandbox.id)
+        while True:
+            try:
+                await self._bench.setups.set_up(self._hosted, self._context, task_id, place)
+            except Busy as busy:
+                await asyncio.sleep(min(busy.retry_after, LONGEST_WAIT))
+            except Declined as error:
+                raise SandboxError(f"{self._hosted.name} cannot set the sandbox up: {error}") from error
+            else:
+                return
