@@ -25,6 +25,7 @@ from benchhost.errors import (
     UnknownSandbox,
 )
 from benchhost.evaluation.own_sandboxes import HOST, TENANT, OwnSandboxes
+from benchhost.sandbox.local.images import is_path
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import FileRefused, SandboxesNotAllowed, answer_to
@@ -66,6 +67,8 @@ async def create_sandbox(
         raise Malformed(str(error)) from None
     if reserved := sorted(name for name in spec.labels if name.startswith("benchhost-")):
         raise Malformed("labels that begin with benchhost- are the host's", ("body", "labels", reserved[0]))
+    if is_path(spec.image):
+        raise Malformed("an image is named, and not by a path of the host", ("body", "image"))
     most = host.settings.max_sandboxes_per_tenant
     if len(await own.list(tenant)) >= most:
         raise Busy(f"There are {most} sandboxes of yours, as many as may be; delete one first.", COME_BACK)

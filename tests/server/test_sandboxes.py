@@ -133,6 +133,8 @@ def test_a_file_is_written_and_read_as_bytes(client):
         ({"image": "x", "snapshot": "y"}, 422),
         ({"imgae": "x"}, 422),
         ({"image": "none"}, 422),
+        ({"image": "dir:/etc"}, 422),
+        ({"image": "oci:/srv/image.tar"}, 422),
         ({"lifetime": 0}, 422),
         ({"labels": {"benchhost-owner": "x"}}, 422),
         (b"{", 422),
