@@ -148,6 +148,26 @@ def test_what_is_hostile_does_not_pass_and_is_told_from_the_rest(judge, what):
     assert (verdict.passed, verdict.reason) == (False, reason), verdict.detail
 
 
+CROWDS = """
+import os
+def f():
+    for _ in range(6):
+        if os.fork() == 0:
+            while True:
+                pass
+    while True:
+        pass
+"""
+
+
+def test_who_takes_the_processor_from_itself_gains_no_time_by_it(judge):
+    limits = Limits(seconds=1.0)
+    began = time.monotonic()
+    verdict = judge.judge(CROWDS, "f", lambda f: f(), limits)
+    assert (verdict.passed, verdict.reason) == (False, "timeout")
+    assert time.monotonic() - began < limits.lifetime / 2
+
+
 def test_a_test_that_takes_no_notice_does_not_let_what_got_lost_pass(judge):
     def careless(candidate):
         try:

@@ -16,9 +16,10 @@ class Limits:
     """What a submission may use while it is judged.
 
     ``seconds`` is the time that loading it and answering all calls may take together; time in which the machine
-    gave it no processor is not counted. ``memory`` is in bytes, of all its processes together, ``disk`` in bytes
-    of all its files, ``processes`` the number of its processes and threads. ``answer`` is the most bytes that one
-    answer may have as text. What it prints goes nowhere, so there is no limit to it.
+    gave it no processor is not counted, unless it is several processes or threads. ``memory`` is in bytes, of all its
+    processes together, ``disk`` in bytes of all its files, ``processes`` the number of its processes and threads.
+    ``answer`` is the most bytes that one answer may have as text. What it prints goes nowhere, so there is no limit
+    to it.
 
     Raises ``ValueError`` when a number is not positive.
     """

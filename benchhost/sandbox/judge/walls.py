@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchhost.sandbox.judge.root import Root
 from benchhost.sandbox.local import kernel, limits, mounts, seccomp
@@ -37,10 +37,19 @@ CHANNEL = 3
 _OWN = kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID | kernel.CLONE_NEWNS
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _FILES = 256
+_PARENT, _THREADS = 1, 17
+"""Fields of ``/proc/<pid>/stat``, counted from the one after the name."""
 
 
 class NoWalls(Exception):
     """This machine does not let the walls be put up; the message says what to change."""
+
+
+class Used(NamedTuple):
+    """What a child and its descendants use: bytes of memory; ``alone`` says that they are one thread of one process."""
+
+    memory: int
+    alone: bool
 
 
 class Walls:
@@ -104,24 +113,27 @@ class Walls:
         except (OSError, IndexError):
             return 0.0
 
-    def memory(self, children: Collection[int]) -> dict[int, int]:
-        """Return the bytes that each child and all its descendants occupy together, what all share left out."""
+    def used(self, children: Collection[int]) -> dict[int, Used]:
+        """Return what each child and all its descendants use together, the memory that all share left out."""
         parents: dict[int, int] = {}
         sizes: dict[int, int] = {}
+        threads: dict[int, int] = {}
         for name in os.listdir(self._proc):
             if name.isdigit() and name != "1":
                 with contextlib.suppress(OSError):  # it has just ended
                     pid = int(name)
-                    parents[pid] = int(self._read(f"{pid}/stat").rpartition(b")")[2].split()[1])
+                    fields = self._read(f"{pid}/stat").rpartition(b")")[2].split()
+                    parents[pid], threads[pid] = int(fields[_PARENT]), int(fields[_THREADS])
                     sizes[pid] = max(self._resident(pid) - self._shared, 0)
-        used = dict.fromkeys(children, 0)
+        memory, many = dict.fromkeys(children, 0), dict.fromkeys(children, 0)
         for pid, size in sizes.items():
             above = pid
-            while above not in used and above in parents:
+            while above not in memory and above in parents:
                 above = parents[above]
-            if above in used:
-                used[above] += size
-        return used
+            if above in memory:
+                memory[above] += size
+                many[above] += threads[pid]
+        return {pid: Used(memory[pid], many[pid] <= 1) for pid in memory}
 
     def _resident(self, pid: int) -> int:
         return int(self._read(f"{pid}/statm").split()[1]) * _PAGE

@@ -30,7 +30,7 @@ WARM = (
 )
 
 TICK = 0.05
-"""Seconds between two looks at how much memory children take."""
+"""Seconds between two looks at what children use."""
 
 LARGEST = 4096
 """Bytes of a datagram."""
@@ -47,6 +47,8 @@ class Child:
         self.memory = limits["memory"]
         self.ends = time.monotonic() + limits["lifetime"]
         self.reason = "ended"
+        # Once it has been several processes or threads, it may be these that it waits for.
+        self.alone = True
 
     def kill(self, reason: str) -> None:
         """End it, and with it everything in its namespace of processes."""
@@ -124,7 +126,7 @@ class Zygote:
         except OSError:
             request = b""
         if request == b"starved":
-            child.tell({"starved": self._walls.starved(child.pid)})
+            child.tell({"starved": self._walls.starved(child.pid) if child.alone else 0.0})
             return
         if not request:  # the host has hung up
             self._poll.unregister(child.status)
@@ -144,9 +146,10 @@ class Zygote:
 
     def _look(self, now: float) -> None:
         children = set(self._children.values())
-        used = self._walls.memory([child.pid for child in children])
+        used = self._walls.used([child.pid for child in children])
         for child in children:
-            if used[child.pid] > child.memory:
+            child.alone = child.alone and used[child.pid].alone
+            if used[child.pid].memory > child.memory:
                 child.kill("memory")
             elif now > child.ends:
                 child.kill("lifetime")

@@ -181,13 +181,13 @@ def end_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
 def load_filter(program: bytes) -> None:
     """Have the kernel put every system call through a filter, for good (:mod:`.seccomp`)."""
-
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
-
-    filled = Program(len(program) // 8, program)
+    filled = _Program(len(program) // 8, program)
     _checked(
         _c.prctl(ctypes.c_int(_PR_SET_SECCOMP), ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(filled), None, None)
     )
