@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from agreement import same_answers, submission
 from effort import Effort, cost_of
+from grading import humaneval
 from runs import resume, runner, runner_memory
 from sandboxes import sandboxes
 from servers import BIN, Server, benchhost, benchhost_with_keys, fastapi, limit
@@ -257,6 +258,7 @@ MEASURES: dict[str, Callable[[Effort], list[Row]]] = {
     "memory": memory,
     "startup": startup,
     "command-line": command_line,
+    "humaneval": humaneval,
     "runner": runner,
     "runner-memory": runner_memory,
     "resume": resume,
