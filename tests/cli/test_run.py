@@ -234,6 +234,17 @@ def test_tasks_from_a_file_are_judged_by_the_benchmark(benchhost, tmp_path, resp
     assert benchhost("runs", "show", "own", "--json").json["config"]["source"] == "file"
 
 
+def test_a_file_of_tasks_may_name_the_dataset_that_judges_them(benchhost, slow, tmp_path) -> None:
+    tasks = [{"id": "h", "question": "?"}]
+    (tmp_path / "tasks.json").write_text(json.dumps({"dataset_name": "hurried", "tests": tasks}))
+    said = benchhost(
+        "run", "slow", "--dataset-file", "tasks.json", "--model", "scripted/echo", "--run-id", "r", "--json"
+    )
+    assert (said.code, said.json["summary"]["score"]) == (0, 1.0)
+    config = benchhost("runs", "show", "r", "--json").json["config"]
+    assert (config["dataset"], config["source"]) == ("hurried", "file")
+
+
 def test_epochs_are_attempts_at_each_task(benchhost) -> None:
     summary = benchhost(*ARITHMETIC, "--epochs", "3", "--model", "scripted/reference", "--json").json["summary"]
     assert (summary["given"], summary["scored"], summary["pass_at"]) == (18, 18, {"1": 1.0, "2": 1.0, "3": 1.0})

@@ -36,6 +36,7 @@ async def test_a_run_is_written_in_the_layout_of_the_vals_runner(desk, tmp_path)
     config = read(tmp_path / "out" / "run_config.json")
     assert (config["run_id"], config["model"], config["tasks"]) == ("first", "script/model", desk.source.ids)
     assert (config["payload_schema"], config["payload_type"]) == ("doubling.text.v1", "text")
+    assert (config["dataset_name"], config["task_source"], config["runner_version"]) == ("default", "service", "0")
     generation = read(tmp_path / "out" / "t2" / "generation.json")
     assert (generation["task_id"], generation["status"]) == ("t2", "success")
     assert (generation["data"], generation["answer"]) == ("4", "4")
@@ -46,12 +47,26 @@ async def test_a_run_is_written_in_the_layout_of_the_vals_runner(desk, tmp_path)
     assert (score["final_score"], score["complete"], score["tasks_evaluated"]) == (1.0, True, desk.source.ids)
 
 
+@pytest.mark.parametrize(
+    "source, said",
+    [("benchmark", "service"), ("host", "service"), ("file", "file"), ("problem", "problem"), ("runner", "file")],
+)
+async def test_where_the_tasks_came_from_is_said_in_the_words_of_the_vals_runner(desk, tmp_path, source, said):
+    session = desk.session()
+    session.config = msgspec.structs.replace(session.config, source=source)
+    await session.execute()
+    await export_vals(desk.store, "first", tmp_path)
+    assert read(tmp_path / "run_config.json")["task_source"] == said
+
+
 async def test_the_words_of_the_vals_runner_are_kept_and_ours_stand_beside_them(desk, script, tmp_path):
     await desk.run(script(t1=ModelThrottled("slow down"), t2=ValueError("no")))
     await export_vals(desk.store, "first", tmp_path)
     generation = read(tmp_path / "t1" / "generation.json")
     assert (generation["status"], generation["benchhost_status"]) == ("error", "throttled")
-    assert read(tmp_path / "t2" / "eval.json")["status"] == "generation_error"
+    evaluation = read(tmp_path / "t2" / "eval.json")
+    assert (evaluation["status"], evaluation["error"]) == ("generation_error", "ValueError: no")
+    assert {task for task, _ in desk.source.judged}.isdisjoint({"t1", "t2"}), "the judge is not asked about these"
     assert read(tmp_path / "final_score.json")["complete"] is False
 
 

@@ -219,8 +219,10 @@ class Foreign:
         self.busy = 0
         self.listed = True
         self.scored = None
+        self.asked = []
 
     async def answer(self, request):
+        self.asked.append((request.path, json.loads(await request.text() or "null")))
         body = json.loads(await request.text() or "null")
         answer = getattr(self, request.path.strip("/").replace("/", "_").replace("-", "_"), None)
         return web.json_response({"detail": "Not Found"}, status=404) if answer is None else await answer(body)
@@ -279,6 +281,15 @@ async def test_another_implementation_is_a_source_too(foreign):
     sent = foreign.scored["evaluation_results"]
     assert sent["sum 0"]["result"] == {"pass_percentage": 50.0, "notes": ["half"]}
     assert sent["sum 1"] is None
+
+
+async def test_tasks_are_fetched_once_and_a_response_is_posted_once_with_its_task_and_dataset(foreign):
+    async with opened(foreign.url) as source:
+        await judged(source, ("sum 1", "x"), ("sum 2", "y"))
+        assert source.ids[0] == "sum 0"
+    assert [path for path, _ in foreign.asked].count("/v1/datasets/default/tasks") == 1
+    posted = [body for path, body in foreign.asked if path == "/v1/evaluate"]
+    assert sorted((body["task_id"], body["payload"]["data"]) for body in posted) == [("sum 1", "x"), ("sum 2", "y")]
 
 
 async def test_a_host_that_is_busy_is_asked_until_it_is_not(foreign):
