@@ -172,6 +172,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_sandboxes: Annotated[
         bool, Meta(description="Let callers make sandboxes of their own here, and run commands in them.")
     ] = False
+    sandbox_images: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Images and snapshots of which callers may make sandboxes, as names or patterns such as "
+            "python:*, separated by commas. The default holds only programs of this machine."
+        ),
+    ] = ("host",)
     max_sandboxes_per_tenant: Annotated[
         int, Meta(description="Sandboxes that the callers of one tenant may have here at once.", ge=1)
     ] = 16

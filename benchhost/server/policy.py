@@ -52,6 +52,8 @@ def describe(policy: Policy, settings: Settings) -> list[str]:
     if policy.is_open and settings.allow_runs:
         models = ", ".join(settings.run_models) or "none"
         said.append(f"and everybody may have these models attempt benchmarks, at your cost: {models}")
+    if policy.is_open and settings.allow_sandboxes:
+        said.append("and everybody may make sandboxes here, and run what they like in them")
     if policy.descope is not None and policy.descope.project_id is None:
         said.append("no DESCOPE_PROJECT_ID is set: nobody has a key of Descope, and whoever shows one is refused")
     if policy.tells_tenants:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 import msgspec
@@ -11,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
-from benchhost.contract import Exited, Sandbox, SandboxInfo, SandboxSpec
+from benchhost.contract import Exited, Resources, Sandbox, SandboxInfo, SandboxSpec
 from benchhost.errors import (
     Busy,
     ImageUnavailable,
@@ -39,6 +40,9 @@ COME_BACK = 5.0
 
 AnyRequest = Request[Any, Any, Any]
 
+MOST = Resources(vcpu=8, memory=32, disk=100)
+"""What a caller's sandbox may be given at most."""
+
 _sandbox = msgspec.json.Decoder(wire.SandboxRequest)
 _command = msgspec.json.Decoder(wire.CommandRequest)
 _line = msgspec.json.Encoder().encode
@@ -60,15 +64,7 @@ async def create_sandbox(
 ) -> wire.SandboxAnswer:
     """Make a sandbox. It is yours until you delete it, or until its time is up."""
     own = _own(host)
-    given = decode(_sandbox, await _json(request, host))
-    try:
-        spec = msgspec.convert(given, SandboxSpec, from_attributes=True)
-    except msgspec.ValidationError as error:
-        raise Malformed(str(error)) from None
-    if reserved := sorted(name for name in spec.labels if name.startswith("benchhost-")):
-        raise Malformed("labels that begin with benchhost- are the host's", ("body", "labels", reserved[0]))
-    if is_path(spec.image):
-        raise Malformed("an image is named, and not by a path of the host", ("body", "image"))
+    spec = _wanted(decode(_sandbox, await _json(request, host)), host.settings.sandbox_images)
     most = host.settings.max_sandboxes_per_tenant
     if len(await own.list(tenant)) >= most:
         raise Busy(f"There are {most} sandboxes of yours, as many as may be; delete one first.", COME_BACK)
@@ -168,6 +164,28 @@ def _own(host: Host) -> OwnSandboxes:
             "This host makes no sandboxes for callers. Its operator can allow it: benchhost serve --allow-sandboxes"
         )
     return host.sandboxes
+
+
+def _wanted(given: wire.SandboxRequest, images: Sequence[str]) -> SandboxSpec:
+    """Read what a caller wants, and refuse what only the operator may have."""
+    try:
+        spec = msgspec.convert(given, SandboxSpec, from_attributes=True)
+    except msgspec.ValidationError as error:
+        raise Malformed(str(error)) from None
+    if is_path(spec.image):
+        raise Malformed("an image is named here, and not where it lies on the host", ("body", "image"))
+    for field in ("image", "snapshot"):
+        name = getattr(spec, field)
+        if name is not None and not any(fnmatchcase(name, pattern) for pattern in images):
+            usable = ", ".join(images) or "none"
+            raise Malformed(f"callers may not have this one here; they may have: {usable}", ("body", field))
+    for name in ("vcpu", "memory", "disk"):
+        wanted, most = getattr(spec.resources, name), getattr(MOST, name)
+        if not 0 < wanted <= most:
+            raise Malformed(f"expected 1 to {most}", ("body", "resources", name))
+    if any(name.startswith("benchhost-") for name in spec.labels):
+        raise Malformed("names that begin with benchhost- are the host's", ("body", "labels"))
+    return spec
 
 
 def _shown(own: OwnSandboxes, info: SandboxInfo) -> wire.SandboxAnswer:

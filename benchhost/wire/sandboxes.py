@@ -27,7 +27,7 @@ class SandboxRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cwd: str | None = None
     labels: dict[str, str] = {}
     idle_timeout: Seconds | None = 1800.0
-    lifetime: Seconds | None = 86_400.0
+    lifetime: Annotated[float, Meta(gt=0, le=7 * 86_400)] = 86_400.0
 
 
 class SandboxAnswer(msgspec.Struct):

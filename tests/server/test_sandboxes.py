@@ -39,6 +39,7 @@ def here(tmp_path_factory, folders):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, here):
     flags = ["--only", "tenants", "--sandbox", "folders", "--allow-sandboxes", "--max-sandboxes-per-tenant", "3"]
+    flags += ["--sandbox-images", "x,none,dir:*"]
     with serving(tmp_path_factory.mktemp("state"), *flags, "--max-body-mb", "1", plugins=[here]) as running:
         yield running
 
@@ -133,9 +134,15 @@ def test_a_file_is_written_and_read_as_bytes(client):
         ({"image": "x", "snapshot": "y"}, 422),
         ({"imgae": "x"}, 422),
         ({"image": "none"}, 422),
+        ({"image": "secret"}, 422),
+        ({"snapshot": "secret"}, 422),
         ({"image": "dir:/etc"}, 422),
-        ({"image": "oci:/srv/image.tar"}, 422),
+        ({"image": "oci:/var/lib/images/some.tar"}, 422),
+        ({"resources": {"memory": 33}}, 422),
+        ({"resources": {"disk": 0}}, 422),
         ({"lifetime": 0}, 422),
+        ({"lifetime": None}, 422),
+        ({"lifetime": 604801}, 422),
         ({"labels": {"benchhost-owner": "x"}}, 422),
         (b"{", 422),
     ],
@@ -176,6 +183,62 @@ def test_they_are_off_unless_the_operator_allows_them(tmp_path, here, make_clien
             assert "--allow-sandboxes" in answer.detail
         assert client.post("/v1/sandboxes", {}).status == 403
         assert not (server.state / "sandboxes").exists(), "nothing is opened that nobody may use"
+
+
+JOURNEY = """
+from benchhost import Benchmark, Environment, Result, Task
+from benchhost.sandbox import stream_command
+
+class Sum(Task, kw_only=True):
+    test: str
+
+class Plugin(Benchmark[Sum]):
+    accepted_submission_schemas = {"text": {"python"}}
+
+    def load_datasets(self):
+        test = "from total import total; assert total([1, 2, 3]) == 6"
+        return {"default": [Sum(id="sum", question="Write total.py.", test=test)]}
+
+    def retrieve_task(self, task):
+        return Environment(image="host", problem_path="/work/problem.md", cwd="/work")
+
+    async def setup_task(self, task, sandbox):
+        await sandbox.write("/work/problem.md", task.question.encode())
+        async for message in stream_command(sandbox, "ls", cwd="/work"):
+            yield message
+
+    async def evaluate_instance(self, task, sandbox):
+        await sandbox.write("/work/test.py", task.test.encode())
+        return Result(score=float((await sandbox.run("python3 test.py", cwd="/work")).ok))
+
+    async def place_submission(self, task, submission, sandbox):
+        await sandbox.write("/work/total.py", submission.data)
+"""
+
+
+def test_the_whole_journey_is_made_in_sandboxes_of_this_machine(tmp_path, make_client, vals):
+    install_plugin(tmp_path / "plugins", "journey", JOURNEY)
+    flags = ["--only", "journey", "--allow-sandboxes"]
+    with serving(tmp_path / "state", *flags, plugins=[tmp_path / "plugins"]) as server:
+        client = make_client(server.url)
+        agent = vals.ValsClient(f"{server.url}/b/journey")
+        told = client.get("/b/journey/retrieve-task", task_id="sum").json
+        id_ = make(client, image=told["docker_image"], cwd=told["cwd"])
+        assert anyio.run(agent.setup_task, "sum", id_) == {"status": "ok"}
+        assert agent.messages == ["problem.md"]
+        assert run(client, id_, "cat problem.md")["stdout"] == b"Write total.py."
+        work = {"path": "/work/total.py"}
+        assert client.request("PUT", f"/v1/sandboxes/{id_}/files", b"total = sum\n", **work).status == 204
+        result = anyio.run(agent.evaluate_instance, "sum", id_)
+        assert result["score"] == 1.0
+        payload = {"type": "text", "schema": "python", "data": "total = max\n"}
+        body = {"run_id": "r", "task_id": "sum", "payload": payload}
+        submitted = client.post("/b/journey/v1/evaluate", body).json
+        assert (submitted["status"], submitted["result"]["score"]) == ("evaluated", 0.0)
+        final = client.post("/b/journey/final-score", {"evaluation_results": {"sum": result}}).json
+        assert final["final_score"] == 1.0
+        assert [each["id"] for each in client.get("/v1/sandboxes").json["sandboxes"]] == [id_]
+        assert client.request("DELETE", f"/v1/sandboxes/{id_}").status == 204
 
 
 def test_a_tenant_sees_and_uses_nothing_of_another(tmp_path, here, make_client, vals):
