@@ -89,6 +89,12 @@ def test_every_setting_can_be_set_in_each_of_the_three_ways():
         "sandbox": ("daytona", "daytona"),
         "min_isolation": ("namespaces", "namespaces"),
         "max_sandboxes": ("9", 9),
+        "allow_sandboxes": ("true", True),
+        "sandbox_images": ("host, python:*", ("host", "python:*")),
+        "max_sandboxes_per_tenant": ("3", 3),
+        "max_sockets": ("10", 10),
+        "socket_timeout": ("5", 5.0),
+        "socket_heartbeat": ("30", 30.0),
         "daytona_hosts": ("app.daytona.io, http://10.0.0.5:3000", ("app.daytona.io", "http://10.0.0.5:3000")),
         "drain_timeout": ("0", 0.0),
     }
