@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from benchhost.contract import Provider, Sandbox, SandboxInfo, SandboxSpec
-from benchhost.errors import SandboxBusy, SandboxError, SandboxNotFound, SandboxUnavailable
+from benchhost.errors import CommandFailed, SandboxBusy, SandboxError, SandboxNotFound, SandboxUnavailable
 from benchhost.evaluation.frames import InSandbox
 from benchhost.evaluation.owners import Owner
 from benchhost.log import get_logger
@@ -112,15 +112,20 @@ class OwnSandboxes:
 
     @asynccontextmanager
     async def lent(self, tenant: str, spec: SandboxSpec) -> AsyncIterator[Sandbox]:
-        """Make a sandbox that is deleted at the end, whatever that is.
+        """Make a sandbox that is deleted at the end, whatever that is. The directory that commands start in is made.
 
-        Raises what :meth:`~benchhost.contract.Provider.create` raises.
+        Raises what :meth:`~benchhost.contract.Provider.create` raises, and
+        :class:`~benchhost.errors.CommandFailed` when there can be no such directory.
         """
         labels = {**spec.labels, HOST: self._host, TENANT: tenant, OWNER: self._owner.id}
         self._be_known()
         sandbox = await self._created(msgspec.structs.replace(spec, labels=labels))
         self._lent.add(sandbox.id)
         try:
+            if spec.cwd is not None:
+                made = (await sandbox.run(["mkdir", "-p", spec.cwd], cwd="/")).exited
+                if not made.ok:
+                    raise CommandFailed(made.code, made.reason)
             yield sandbox
         finally:
             await asyncio.shield(self._begin_to_delete(sandbox.id))

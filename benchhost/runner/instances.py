@@ -75,6 +75,7 @@ class LocalInstances:
             image=environment.image,
             snapshot=environment.snapshot,
             resources=environment.resources,
+            cwd=environment.cwd,
             labels=dict(labels),
         )
         async with self._bench.sandboxes.lent(self._context.tenant, spec) as sandbox:

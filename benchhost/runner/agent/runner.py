@@ -97,7 +97,6 @@ class AgentRunner(Runner[Task]):
         environment = await context.environment()
         sandbox = await context.sandbox()
         values = {**self._values, PROBLEM: environment.problem_path, "task_id": task.id, "model": self._model}
-        await _made(sandbox, environment.cwd)
         home = environment.cwd
         if self._bundle is not None:
             home = f"/bundle/{self._contract.name}"
@@ -208,12 +207,6 @@ def agent_runner(
     if makes_text and contract.final_output is None:
         raise UsageError(f"the agent {contract.name} says no final_output, where its response would be")
     return AgentRunner(contract, values, model, path if path.is_dir() else None, lends=lends)
-
-
-async def _made(sandbox: Sandbox, folder: str) -> None:
-    made = await sandbox.run(["mkdir", "-p", folder])
-    if not made.ok:
-        raise SandboxFileError(f"{folder} cannot be made: {made.stderr.decode('utf-8', 'replace').strip()}")
 
 
 async def _read(sandbox: Sandbox, path: str) -> bytes | None:

@@ -66,7 +66,8 @@ class Terminal(Benchmark[Job]):
         """Place the problem and its files, and run what prepares them."""
         await sandbox.write(PROBLEM, task.question.encode())
         yield Message(f"placing {len(task.files)} files")
-        await sandbox.run(["mkdir", "-p", CWD])
+        async for message in stream_command(sandbox, f"mkdir -p {CWD}", cwd="/"):
+            yield message
         for name, content in task.files.items():
             await sandbox.write(f"{CWD}/{name}", content.encode())
         if task.setup:
