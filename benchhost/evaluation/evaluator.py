@@ -149,19 +149,17 @@ class Evaluator:
         return {id_: evaluation for id_, evaluation in found.items() if evaluation.status == "scored"}
 
     def gate(self, benchmark: HostedBenchmark, tenant: str) -> Gate:
-        """Find the gate of a benchmark, or that of one tenant before it if those are limited."""
+        """Find the gate of a tenant, which stands before that of the benchmark."""
         limits = self._limits
         name = benchmark.name
-        gate = self._gates.get((name, None))
+        gate = self._gates.get((name, tenant))
         if gate is None:
-            gate = self._gates[name, None] = Gate(name, limits, limits.running)
-        if limits.running_per_tenant is None:
-            return gate
-        of_tenant = self._gates.get((name, tenant))
-        if of_tenant is None:
-            of_tenant = Gate(name, limits, limits.running_per_tenant, tenant=tenant, before=gate)
-            self._gates[name, tenant] = of_tenant
-        return of_tenant
+            whole = self._gates.get((name, None))
+            if whole is None:
+                whole = self._gates[name, None] = Gate(name, limits, limits.running)
+            most = min(limits.running, limits.running_per_tenant or limits.running)
+            gate = self._gates[name, tenant] = Gate(name, limits, most, tenant=tenant, before=whole)
+        return gate
 
     def _claim(self, benchmark: HostedBenchmark, context: Context, task: str, response: bytes | Work) -> Claim:
         catalogue = benchmark.catalogue(context.dataset)

@@ -1,11 +1,14 @@
-"""How many evaluations run, and how many wait, before a caller is asked to come back later."""
+"""How many evaluations run, and how many wait, before a caller is asked to come back later.
+
+Tenants take turns: however many evaluations of one wait, the first of another waits for one of each at most.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from pathlib import Path
 
 import msgspec
@@ -32,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gate:
-    """Lets evaluations of one benchmark run, in the order in which they came; at most ``most`` at once.
+    """Lets evaluations of one benchmark run, at most ``most`` at once: by turns those of each tenant, in their order.
 
     The gate of a ``tenant`` stands ``before`` that of the benchmark: what has passed the one waits at
     the other.
@@ -41,42 +44,63 @@ class Gate:
     def __init__(self, name: str, limits: Limits, most: int, *, tenant: str = "", before: Gate | None = None) -> None:
         self._name = name
         self._most = most
+        self._tenant = tenant
         self._before = before
         self._share = most // limits.workers
-        self._queued_most = math.ceil(limits.queued / limits.workers)
+        self._places = most + math.ceil(limits.queued / limits.workers)
         self._running = 0
         self._entered = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._entered_by: dict[str, int] = {}
+        self._waiters: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # whose turn is next, first
         self._polling = False
         self._seconds = 0.1  # that one evaluation takes: a moving average, to say honestly when to come back
         self._slots: Slots | None = None
-        if limits.workers > 1 and limits.folder is not None:
+        # Who may have as many as there are needs no count of their own that holds for all workers.
+        limiting = before is None or most < limits.running
+        if limits.workers > 1 and limits.folder is not None and limiting:
             whose = "" if before is None else f"@{hashlib.sha256(tenant.encode()).hexdigest()[:32]}"
             self._slots = Slots(limits.folder / f"{name}{whose}.slots", most)
 
-    def enter(self, number: int) -> None:
+    @property
+    def waiting(self) -> int:
+        """How many wait here to run."""
+        return sum(map(len, self._waiters.values()))
+
+    def enter(self, number: int, tenant: str = "") -> None:
         """Count evaluations as begun: those that do not run yet are queued.
 
-        Raises :class:`~benchhost.errors.Busy` when the queue has no room for them now, and
-        :class:`~benchhost.errors.BatchTooLarge` when it never has.
+        When all places are taken, a tenant is let in that has less than its part of them: so many as there are,
+        divided by the tenants that are here. Raises :class:`~benchhost.errors.Busy` when there is no room for
+        them now, and :class:`~benchhost.errors.BatchTooLarge` when there never is.
         """
-        if number > self._most + self._queued_most:
-            raise BatchTooLarge(f"The benchmark {self._name} takes at most {self._most + self._queued_most} at once.")
-        if self._entered + number > self._most + self._queued_most:
-            waiting = self._entered + number - self._most
-            seconds = min(60.0, max(1.0, waiting * self._seconds / self._most))
-            raise Busy(
-                f"The benchmark {self._name} has {self._entered} evaluations running or waiting; retry later.", seconds
-            )
+        if number > self._places:
+            raise BatchTooLarge(f"The benchmark {self._name} takes at most {self._places} at once.")
+        own = self._entered_by.get(tenant, 0)
+        if self._entered + number > self._places:
+            part = self._places // (len(self._entered_by) + (tenant not in self._entered_by))
+            if own + number > part:
+                waiting = self._entered + number - self._most
+                seconds = min(60.0, max(1.0, waiting * self._seconds / self._most))
+                raise Busy(
+                    f"The benchmark {self._name} has {self._entered} evaluations running or waiting; retry later.",
+                    seconds,
+                )
         if self._before is not None:
-            self._before.enter(number)
+            self._before.enter(number, self._tenant)
         self._entered += number
+        if number:
+            self._entered_by[tenant] = own + number
 
-    def leave(self, number: int) -> None:
+    def leave(self, number: int, tenant: str = "") -> None:
         """Count evaluations as over."""
         self._entered -= number
+        left = self._entered_by.get(tenant, 0) - number
+        if left > 0:
+            self._entered_by[tenant] = left
+        else:
+            self._entered_by.pop(tenant, None)
         if self._before is not None:
-            self._before.leave(number)
+            self._before.leave(number, self._tenant)
 
     def take(self) -> bool:
         """Let one run, if it may run at once."""
@@ -87,12 +111,12 @@ class Gate:
             return False
         return True
 
-    async def wait(self) -> bool:
+    async def wait(self, tenant: str = "") -> bool:
         """Wait until one may run, and let it."""
-        await self._wait()
+        await self._wait(tenant)
         if self._before is not None:
             try:
-                await self._before.wait()
+                await self._before.wait(self._tenant)
             except BaseException:
                 self._give_back()
                 raise
@@ -125,19 +149,23 @@ class Gate:
         """Whether another process waits, and this one has its share: else it would take back what it gives back."""
         return slots.held >= self._share and slots.others_want()
 
-    async def _wait(self) -> None:
+    async def _wait(self, tenant: str) -> None:
         if self._take():
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters.setdefault(tenant, deque()).append(waiter)
         self._poll_later()
         try:
             await waiter
         except BaseException:
             if waiter.done() and not waiter.cancelled():
                 self._give_back()
-            elif waiter in self._waiters:  # else it was found cancelled, and left out, before this was run
-                self._waiters.remove(waiter)
+            else:
+                own = self._waiters.get(tenant, deque())
+                if waiter in own:  # else it was found cancelled, and left out, before this was run
+                    own.remove(waiter)
+                    if not own:
+                        del self._waiters[tenant]
             raise
 
     def _give_back(self) -> None:
@@ -151,13 +179,23 @@ class Gate:
 
     def _admit(self) -> None:
         while self._waiters and self._running < self._most and (self._slots is None or self._slots.take()):
-            waiter = self._waiters.popleft()
+            waiter = self._next()
             if waiter.done():
                 if self._slots is not None:
                     self._slots.give_back()
                 continue
             self._running += 1
             waiter.set_result(None)
+
+    def _next(self) -> asyncio.Future[None]:
+        """Take out the first of the tenant whose turn it is."""
+        tenant, own = next(iter(self._waiters.items()))
+        waiter = own.popleft()
+        if own:
+            self._waiters.move_to_end(tenant)
+        else:
+            del self._waiters[tenant]
+        return waiter
 
     def _poll_later(self) -> None:
         # A slot that another process gives back wakes nobody here.

@@ -89,7 +89,7 @@ def test_a_gate_lets_through_at_most_so_many_in_order_and_loses_none(steps, most
         assert [work for work in everybody if work in started] == started  # in the order in which they came
         cancelled = {work for work in everybody if work.task.cancelled()}
         assert set(everybody) - cancelled <= set(started)
-        assert (gate._running, len(gate._waiters)) == (taken, 0)
+        assert (gate._running, gate.waiting) == (taken, 0)
         if gate._slots is not None:
             assert len(gate._slots._held) == taken
             gate._slots.close()
@@ -121,9 +121,104 @@ async def test_who_is_cancelled_at_the_second_gate_gives_the_first_one_back():
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])
-    assert (one._running, len(benchmark._waiters)) == (0, 0)
+    assert (one._running, benchmark.waiting) == (0, 0)
     benchmark.give_back()
     assert one.take()
+
+
+async def test_tenants_take_turns_however_many_of_one_wait():
+    limits = Limits(running=1)
+    benchmark = Gate("x", limits, 1)
+    gates = {name: Gate("x", limits, 1, tenant=name, before=benchmark) for name in ("flood", "light", "third")}
+    assert benchmark.take()
+    order: list[str] = []
+
+    async def work(tenant: str) -> None:
+        await gates[tenant].wait()
+        order.append(tenant)
+        gates[tenant].give_back()
+
+    works = [asyncio.create_task(work("flood")) for _ in range(20)]
+    await asyncio.sleep(0)
+    works += [asyncio.create_task(work("light")) for _ in range(3)] + [asyncio.create_task(work("third"))]
+    await asyncio.sleep(0)
+    benchmark.give_back()
+    await asyncio.gather(*works)
+    assert order[:7] == ["flood", "light", "third", "flood", "light", "flood", "light"]
+    assert order[7:] == ["flood"] * 17
+
+
+async def test_a_batch_of_one_tenant_lets_another_in_between():
+    """As a batch does: it takes what is free at once, and waits for one at a time."""
+    limits = Limits(running=2)
+    benchmark = Gate("x", limits, 2)
+    flood, light = (Gate("x", limits, 2, tenant=name, before=benchmark) for name in ("flood", "light"))
+    assert [flood.take(), flood.take(), flood.take()] == [True, True, False]
+    next_of_flood = asyncio.create_task(flood.wait())
+    first_of_light = asyncio.create_task(light.wait())
+    await asyncio.sleep(0)
+    flood.give_back()  # its own next one is let to the benchmark's gate, where the light tenant stands already
+    await asyncio.wait([first_of_light], timeout=5)
+    assert first_of_light.done()
+    assert not next_of_flood.done()
+    next_of_flood.cancel()
+    light.give_back()
+    flood.give_back()
+    await asyncio.wait([next_of_flood])
+    assert (benchmark._running, benchmark.waiting, flood._running) == (0, 0, 0)
+
+
+async def test_a_full_queue_still_has_each_other_tenants_part():
+    limits = Limits(running=2, queued=10)
+    benchmark = Gate("x", limits, 2)
+    flood, light, third = (Gate("x", limits, 2, tenant=name, before=benchmark) for name in ("flood", "light", "third"))
+    flood.enter(12)
+    with pytest.raises(Busy, match="12 evaluations running or waiting"):
+        flood.enter(1)
+    light.enter(6)
+    with pytest.raises(Busy, match="18 evaluations running or waiting"):
+        light.enter(1)
+    third.enter(4)
+    flood.leave(11)
+    with pytest.raises(Busy):
+        flood.enter(4)  # of its part, 12 / 3, it has one already
+    flood.enter(3)
+    flood.leave(4)
+    light.leave(6)
+    third.leave(4)
+    flood.enter(12)  # nobody else is here
+    assert (benchmark._entered, benchmark._entered_by) == (12, {"flood": 12})
+
+
+STEPS_OF_TENANTS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(-6, 9)), max_size=50)
+
+
+@given(steps=STEPS_OF_TENANTS, running=st.integers(1, 3), queued=st.integers(0, 9))
+def test_no_tenant_is_kept_from_its_part_of_the_places(steps, running, queued):
+    limits = Limits(running=running, queued=queued)
+    benchmark = Gate("x", limits, running)
+    gates = {name: Gate("x", limits, running, tenant=name, before=benchmark) for name in "abc"}
+    places = running + queued
+    here = dict.fromkeys("abc", 0)
+    for tenant, number in steps:
+        if number < 0:
+            over = min(-number, here[tenant])
+            gates[tenant].leave(over)
+            here[tenant] -= over
+        else:
+            present = {name for name, has in here.items() if has} | {tenant}
+            fits = sum(here.values()) + number <= places or here[tenant] + number <= places // len(present)
+            try:
+                gates[tenant].enter(number)
+            except BatchTooLarge:
+                assert number > places
+                continue
+            except Busy:
+                assert not fits
+                continue
+            assert fits
+            here[tenant] += number
+        assert benchmark._entered == sum(here.values()) == sum(benchmark._entered_by.values())
 
 
 async def test_a_full_queue_says_when_to_come_back():

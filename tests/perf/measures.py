@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from effort import Effort, cost_of
 from grading import humaneval
 from runs import resume, runner, runner_memory
 from sandboxes import sandboxes
-from servers import BIN, Server, benchhost, benchhost_with_keys, fastapi, limit
+from servers import BIN, Server, benchhost, benchhost_with_keys, fastapi, key_for, limit
 from table import Row, added, less, more
 
 OURS, PLAIN, RECORDING, BARE = "benchhost", "FastAPI", "FastAPI, SQLAlchemy", "bare limit"
@@ -122,6 +123,34 @@ def stream(effort: Effort) -> list[Row]:
             rows.append(more(f"{what}, per second", ours.per_second, PLAIN, theirs.per_second))
             rows.append(less(f"{what}, p50 in ms of {lines:,} lines", ours.p50, PLAIN, theirs.p50))
     return rows
+
+
+def fairness(effort: Effort) -> list[Row]:
+    """What a tenant that floods a benchmark does to another that asks for one evaluation after the other."""
+    alone, beside, flooding = [], [], []
+    server = benchhost_with_keys(effort.fresh(), {"patient": "Patient"})
+    server.environment["BENCHHOST_MAX_RUNNING"] = "8"
+    flooder = key_for(server, "flooder")
+    with server:
+        server.wait()
+        server.wait(f"{server.base}/v1/evaluate", submission(0))
+        for _ in range(effort.rounds):
+            alone.append(server.load("evaluate", 1024, 1, 2 * effort.seconds, pause=0.02).report())
+            flood = server.load("evaluate", 1024, 200, 2 * effort.seconds + 2, token=flooder)
+            time.sleep(1)  # by then its queue is long
+            beside.append(server.load("evaluate", 1024, 1, 2 * effort.seconds, pause=0.02).report())
+            flooding.append(flood.report())
+    idle, busy = (median(each.p99 for each in reports) for reports in (alone, beside))
+    what = "p99 in ms of a 50 ms evaluation beside a tenant with 200 at once, of which 8 run"
+    return [
+        less(what, busy, "own p99 alone", idle, 2),
+        less(
+            f"{what}; p50",
+            median(each.p50 for each in beside),
+            "p50 of the flooding tenant",
+            median(each.p50 for each in flooding),
+        ),
+    ]
 
 
 def batch(effort: Effort) -> list[Row]:
@@ -251,6 +280,7 @@ MEASURES: dict[str, Callable[[Effort], list[Row]]] = {
     "evaluate": evaluate,
     "access": access,
     "stream": stream,
+    "fairness": fairness,
     "batch": batch,
     "listings": listings,
     "final-score": final_score,

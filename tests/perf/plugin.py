@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import ClassVar
 
@@ -48,3 +49,12 @@ class Hundred(TenThousand):
     """A hundred sums: one of the many small benchmarks that a host may carry."""
 
     count = 100
+
+
+class Patient(TenThousand):
+    """Ten thousand sums that take as long to judge as what asks another service: 50 ms each."""
+
+    async def evaluate_response(self, task: SumTask, response: Response) -> Result:
+        await asyncio.sleep(0.05)
+        right = sums.is_right(task.answer, response.text)
+        return Result(score=float(right), passed=right)

@@ -110,8 +110,10 @@ class Server:
             time.sleep(0.005)
         raise RuntimeError(f"{self.name} did not answer {path}: {last}\n{self.log.read_text()[-4000:]}")
 
-    def load(self, request: str, size: int, connections: int, seconds: float, pause: float = 0.0) -> Load:
-        """Begin to apply load from a process of its own (:mod:`load`)."""
+    def load(
+        self, request: str, size: int, connections: int, seconds: float, pause: float = 0.0, token: str = ""
+    ) -> Load:
+        """Begin to apply load from a process of its own (:mod:`load`), as the usual caller or with another token."""
         plan = Plan(
             port=self.port,
             base=self.base,
@@ -120,7 +122,7 @@ class Server:
             connections=connections,
             seconds=seconds,
             pause=pause,
-            token=self.token,
+            token=token or self.token,
         )
         return Load(self.name, plan)
 
@@ -164,15 +166,20 @@ def benchhost(folder: Path, benchmarks: Mapping[str, str] | None = None) -> Serv
     )
 
 
-def benchhost_with_keys(folder: Path) -> Server:
+def benchhost_with_keys(folder: Path, benchmarks: Mapping[str, str] | None = None) -> Server:
     """benchhost, for tenants with keys of their own; the one that calls may use one dataset."""
-    server = benchhost(folder)
+    server = benchhost(folder, benchmarks)
     server.name = "benchhost, keys"
     server.environment["BENCHHOST_AUTH"] = "keys"
-    dataset, state = f"{server.base.rpartition('/')[2]}/default", str(folder / "state")
-    create = [str(BIN / "benchhost"), "keys", "create", "--tenant", "acme", "--datasets", dataset, "--state", state]
-    server.token = cost_of(create, server.environment).output.decode().strip()
+    server.token = key_for(server, "acme")
     return server
+
+
+def key_for(server: Server, tenant: str) -> str:
+    """Make a key of a tenant for the benchmark that a host with keys serves."""
+    dataset, state = f"{server.base.rpartition('/')[2]}/default", server.command[-1]
+    create = [str(BIN / "benchhost"), "keys", "create", "--tenant", tenant, "--datasets", dataset, "--state", state]
+    return cost_of(create, server.environment).output.decode().strip()
 
 
 def fastapi(folder: Path, count: int = 10_000, recording: bool = False) -> Server:
