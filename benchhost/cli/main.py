@@ -21,6 +21,8 @@ COMMANDS = {
     "leakcheck": ("benchhost.cli.leakcheck", "Look whether a host shows anything of what a benchmark hides."),
     "doctor": ("benchhost.cli.doctor", "Say what is enforced here, what is not, and what to change."),
     "sandbox": ("benchhost.cli.sandbox", "Make sandboxes, use them, and see that nothing gets out of them."),
+    "verify": ("benchhost.cli.verify", "Verify that a receipt, or a proof, is what a host has sealed."),
+    "receipts": ("benchhost.cli.receipts", "Show the key that signs receipts, and prove one task of a receipt."),
     "keys": ("benchhost.cli.keys", "Make, list and revoke keys of tenants."),
     "grant": ("benchhost.cli.access", "Let a tenant use datasets."),
     "revoke": ("benchhost.cli.access", "Take datasets from a tenant, or without any, all access."),

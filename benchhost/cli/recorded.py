@@ -9,10 +9,12 @@ import msgspec
 from benchhost.cli.listed import told
 from benchhost.cli.stored import opened_store, recorded_run
 from benchhost.contract import EvaluationStatus, GenerationStatus
+from benchhost.receipts import Receipt
 from benchhost.runner.config import RunConfig
 from benchhost.runner.progress import ErrorClass
 from benchhost.runner.run import stored_config
 from benchhost.runner.summary import RunSummary, summarise_run
+from benchhost.server.sealing import sealed_run
 from benchhost.settings import Settings
 from benchhost.store import RunRecord
 
@@ -51,6 +53,15 @@ async def found_run(settings: Settings, run_id: str) -> Found:
             for event in await store.run_events(run_id)
         ]
     return Found(told=told(record, settings), config=stored_config(record), events=events, summary=summary)
+
+
+async def run_receipt(settings: Settings, run_id: str, entries: bool) -> Receipt:
+    """Seal a run.
+
+    Raises :class:`~benchhost.errors.UnknownRun`, and :class:`~benchhost.errors.RunRefused` when it has not ended.
+    """
+    async with opened_store(settings) as store:
+        return await sealed_run(store, await recorded_run(store, run_id), settings.state, entries=entries)
 
 
 async def failed_tasks(settings: Settings, run_id: str) -> tuple[list[ErrorClass], dict[tuple[str, str], list[str]]]:

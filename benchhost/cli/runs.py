@@ -15,6 +15,7 @@ RUNS = {
     "eval": ("benchhost.cli.runs_again", "Judge responses of a run without asking the model."),
     "score": ("benchhost.cli.runs_again", "Score a run anew, without asking model or judge."),
     "compare": ("benchhost.cli.runs_compared", "Compare two runs task by task."),
+    "seal": ("benchhost.cli.runs_sealed", "Seal a run that has ended in a signed receipt."),
     "export": ("benchhost.cli.runs_moved", "Write a run into files."),
     "import": ("benchhost.cli.runs_moved", "Read a folder of the Vals runner, or of an export, as a run."),
     "rm": ("benchhost.cli.runs_moved", "Delete runs."),

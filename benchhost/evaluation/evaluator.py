@@ -19,7 +19,7 @@ from benchhost.evaluation.claims import Claims
 from benchhost.evaluation.events import Events
 from benchhost.evaluation.frames import Answer, Note, Resumed, State
 from benchhost.evaluation.hosted import Declined, HostedBenchmark
-from benchhost.evaluation.identity import evaluation_id, response_digest
+from benchhost.evaluation.identity import evaluation_id, neighbourhood, response_digest
 from benchhost.evaluation.limits import Gate, Limits
 from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.work import Work
@@ -72,6 +72,13 @@ class Evaluator:
         if found is None or found.tenant != tenant or found.benchmark != benchmark:
             raise UnknownEvaluation("No such evaluation is recorded for this benchmark.")
         return found
+
+    async def of_run(self, benchmark: HostedBenchmark, context: Context) -> list[Evaluation]:
+        """Return all that was judged in a run of a tenant, of the dataset as it is now, in the order of its tasks."""
+        fingerprint = benchmark.catalogue(context.dataset).fingerprint
+        wanted = {"tenant": context.tenant, "benchmark": benchmark.name, "fingerprint": fingerprint, "run": context.run}
+        found = await self._store.evaluations_under(neighbourhood(**wanted))
+        return [each for each in found if all(getattr(each, name) == value for name, value in wanted.items())]
 
     def id_of(self, benchmark: HostedBenchmark, context: Context, submission: Submission | Work) -> str:
         """Say which evaluation the judging of something is or will be; the benchmark must be loaded."""

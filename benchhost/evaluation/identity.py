@@ -42,5 +42,10 @@ def evaluation_id(
     """
     # msgpack tells where each part ends, so that no two identities have one encoding.
     parts = _encoder.encode((tenant, benchmark, fingerprint, run, task, response, evaluator_version))
-    neighbours = zlib.crc32(_encoder.encode((tenant, benchmark, fingerprint, run)))
-    return f"{neighbours:08x}{position:08x}{hashlib.sha256(parts).hexdigest()[:32]}"
+    neighbours = neighbourhood(tenant=tenant, benchmark=benchmark, fingerprint=fingerprint, run=run)
+    return f"{neighbours}{position:08x}{hashlib.sha256(parts).hexdigest()[:32]}"
+
+
+def neighbourhood(*, tenant: str, benchmark: str, fingerprint: str, run: str) -> str:
+    """Say how the ids of a run's evaluations begin; those of another run may begin so too."""
+    return f"{zlib.crc32(_encoder.encode((tenant, benchmark, fingerprint, run))):08x}"

@@ -33,13 +33,19 @@ def whole(dataset: str, task: str, response: str, run: str) -> dict[str, Any]:
     }
 
 
+def run_of_engine(run: str) -> str:
+    """Name the run that a model is to carry out, beside the one under which responses are submitted."""
+    return f"{run}-engine"
+
+
 def bodies(tried: Tried, run: str) -> Iterator[bytes]:
     """Yield bodies, good ones first."""
     for dataset, task, response in (*tried, NOBODY):
         yield msgspec.json.encode(whole(dataset, task, response, run))
     dataset, task, response = tried[0] if tried else NOBODY
-    yield msgspec.json.encode({"model": "scripted/echo", "limit": 2, "run_id": run, "dataset": dataset})
+    yield msgspec.json.encode({"model": "scripted/echo", "limit": 2, "run_id": run_of_engine(run), "dataset": dataset})
     yield msgspec.json.encode({"model": "scripted/reference", "dataset": dataset})
+    yield msgspec.json.encode({"run_id": run, "dataset": dataset})
     good = whole(dataset, task, response, run)
     yield msgspec.json.encode(good | {"dataset": "nope"})
     yield msgspec.json.encode(good | {"task_id": "nope"})

@@ -15,7 +15,7 @@ from benchhost.errors import BenchhostError
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.roster import Roster
 from benchhost.integrity.caller import Caller, Seen
-from benchhost.integrity.requests import Tried, bodies, frames, queries
+from benchhost.integrity.requests import Tried, bodies, frames, queries, run_of_engine
 from benchhost.integrity.scanner import Scanner, Secret, Sighting
 from benchhost.integrity.values import fields
 
@@ -169,7 +169,9 @@ class Rounds:
         for method, path in self._routes:
             if "{name}" not in path:
                 continue
-            for filled in self._filled(path, round_.name, [run, *list(round_.made)[:LOOKED_UP], "nope"]):
+            for filled in self._filled(
+                path, round_.name, [run, run_of_engine(run), *list(round_.made)[:LOOKED_UP], "nope"]
+            ):
                 if method == "POST":
                     for body in bodies(tried if _turn((method, path)) == 0 else tried[:1], run):
                         await self._call(round_, method, path, filled, body=body)

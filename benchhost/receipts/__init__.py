@@ -6,7 +6,7 @@ Knows neither host nor store: :mod:`benchhost.server.sealing` collects what is t
 from benchhost.receipts.entries import Entry, Outcome, entry
 from benchhost.receipts.keys import PublicKey, SigningKey
 from benchhost.receipts.merkle import Tree, root_of_path
-from benchhost.receipts.receipt import Proof, Receipt, Statement, prove, seal
+from benchhost.receipts.receipt import Proof, Receipt, Statement, encoded, prove, seal
 from benchhost.receipts.verification import Fault, Verification, verify
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Statement",
     "Tree",
     "Verification",
+    "encoded",
     "entry",
     "prove",
     "root_of_path",

@@ -84,17 +84,17 @@ class Proof(_Signed, frozen=True, kw_only=True, forbid_unknown_fields=True):
     path: list[str]
 
 
-def seal(statement: Statement, outcomes: Iterable[Outcome], key: SigningKey) -> Receipt:
-    """Seal a statement, whose ``results`` and ``results_root`` are filled in here."""
-    entries = [entry(outcome) for outcome in outcomes]
-    root = Tree([bytes.fromhex(each.digest) for each in entries]).root
-    statement = msgspec.structs.replace(statement, results=len(entries), results_root=root.hex())
+def seal(statement: Statement, outcomes: Iterable[Outcome], key: SigningKey, *, entries: bool = True) -> Receipt:
+    """Seal a statement, whose ``results`` and ``results_root`` are filled in here; ``entries`` may be left out."""
+    made = [entry(outcome) for outcome in outcomes]
+    root = Tree([bytes.fromhex(each.digest) for each in made]).root
+    statement = msgspec.structs.replace(statement, results=len(made), results_root=root.hex())
     hashed = statement.hashed()
     return Receipt(
         format=FORMAT,
         statement=statement,
         digests={name: digest.hex() for name, digest in hashed.items()},
-        entries=entries,
+        entries=made if entries else None,
         key=key.public.id,
         signature=key.sign(signed_bytes(list(hashed.values()))),
     )

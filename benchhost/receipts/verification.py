@@ -61,7 +61,7 @@ def verify(data: bytes, key: PublicKey) -> Verification:
     if not faults and encoded(document).strip() != data.strip():
         faults.append(
             Fault(
-                f"byte {_first_difference(encoded(document), data)}",
+                _near(data, _first_difference(encoded(document), data)),
                 "it says what was sealed, but is not spelled as it was: keep the file as it came",
             )
         )
@@ -177,9 +177,11 @@ def _unreadable(data: bytes, error: Exception) -> Fault:
 def _near(data: bytes, position: int) -> str:
     """Say what stands at a byte: the last task and the last field that were named before it."""
     before = data[: position + 1]
-    tasks, names = re.findall(rb'"task":"([^"]*)"', before), re.findall(rb'"(\w+)":', before)
-    task = f" ({tasks[-1].decode(errors='replace')})" if tasks else ""
-    return f"byte {position}, near {names[-1].decode() if names else 'the beginning'}{task}"
+    names, tasks = re.findall(rb'"(\w+)":', before), re.findall(rb'"task":"([^"]*)', before)
+    name = names[-1].decode() if names else "the beginning"
+    if not tasks or b'"entries":[' not in before:
+        return f"byte {position}, near {name}"
+    return f"byte {position}, near entries[{len(tasks) - 1}].{name} ({tasks[-1].decode(errors='replace')})"
 
 
 def _task_at(data: bytes, index: int) -> str:

@@ -206,7 +206,7 @@ def _joined(scope: Scope) -> dict[str, str]:
 
 def is_public(benchmark: str | None, path: str) -> bool:
     """Say whether a path of a benchmark, or of the host itself, needs no credential."""
-    return path == "/health" or (benchmark is not None and path == "/version")
+    return path in ("/health", "/v1/receipts/key" if benchmark is None else "/version")
 
 
 def refuse_pinned_version(scope: HTTPScope) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchhost.server import evaluations, plugins, runs, sandbox_routes, tasks
+from benchhost.server import evaluations, plugins, receipts, runs, sandbox_routes, tasks
 
 BENCHMARK_ROUTES = [
     tasks.health,
@@ -21,6 +21,7 @@ BENCHMARK_ROUTES = [
     runs.run,
     runs.run_events,
     runs.cancel_run,
+    receipts.seal,
 ]
 """What every benchmark offers, under ``/b/<name>``."""
 
@@ -28,6 +29,7 @@ HOST_ROUTES = [
     plugins.index,
     plugins.health,
     plugins.plugins,
+    receipts.receipt_key,
     sandbox_routes.create_sandbox,
     sandbox_routes.sandboxes,
     sandbox_routes.sandbox,

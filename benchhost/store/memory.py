@@ -65,6 +65,10 @@ class MemoryStore(MemoryAccess, MemoryRuns, Store):
         records = self._open_records()
         return {each: records[each] for each in ids if each in records}
 
+    async def evaluations_under(self, prefix: str) -> list[Evaluation]:
+        records = self._open_records()
+        return [records[each] for each in sorted(records) if each.startswith(prefix)]
+
     async def keep_resume_state(self, evaluation: Evaluation, state: bytes | None) -> None:
         found = self._open_records().get(evaluation.id)
         if found is None or found.status != "running":

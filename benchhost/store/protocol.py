@@ -57,6 +57,10 @@ class Store(RunStore, AccessStore):
         """Return the evaluations of those ids that are recorded, by id."""
 
     @abc.abstractmethod
+    async def evaluations_under(self, prefix: str) -> list[Evaluation]:
+        """Return the evaluations whose ids begin with ``prefix`` (hexadecimal digits), in the order of their ids."""
+
+    @abc.abstractmethod
     async def keep_resume_state(self, evaluation: Evaluation, state: bytes | None) -> None:
         """Keep how far a running evaluation has come, in the place of what was kept before; ``None`` forgets it.
 

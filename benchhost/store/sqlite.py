@@ -126,6 +126,11 @@ class SQLiteStore(SQLiteAccess, SQLiteRuns, Store):
         rows = await self._read(f"{_SELECT} WHERE id IN (SELECT value FROM json_each(?))", (wanted,))
         return {row[0]: _evaluation(row) for row in rows}
 
+    async def evaluations_under(self, prefix: str) -> list[Evaluation]:
+        between = (prefix, f"{prefix}g")  # which is after every hexadecimal digit
+        rows = await self._read(f"{_SELECT} WHERE id >= ? AND id < ? ORDER BY id", between)
+        return [_evaluation(row) for row in rows]
+
     async def keep_resume_state(self, evaluation: Evaluation, state: bytes | None) -> None:
         await self._writer().write(_keep_state, (evaluation, state), durable=False)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from benchhost.wire.vals import PublicResult, Status
 
@@ -58,6 +59,22 @@ class Evaluation(msgspec.Struct):
     errors: list[str]
     started_at: float
     finished_at: float | None
+
+
+class SealRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to be sealed: a run, or what was submitted under a run id. Without ``entries`` no task is named."""
+
+    run_id: Annotated[str, Meta(min_length=1)]
+    dataset: str | None = None
+    entries: bool = True
+
+
+class ReceiptKey(msgspec.Struct):
+    """The public key of a host. ``id`` is the beginning of its SHA-256, by which receipts name it."""
+
+    id: str
+    pem: str
+    algorithm: str = "Ed25519"
 
 
 class FieldProblem(msgspec.Struct):

@@ -47,6 +47,8 @@ DETAILS = {
 
 VERDICT = {"score": 1.0}
 
+PUBLIC = ("/health", "/version", "/v1/receipts/key")
+
 
 class Try(NamedTuple):
     """How a route is tried, or a socket, whose first frame is the body; ``times`` is how often.
@@ -72,6 +74,7 @@ TRIES = {
     "PUT /v1/sandboxes/{sandbox_id}/files": Try("/v1/sandboxes/{sandbox_id}/files?path=/here", {}),
     "GET /v1/sandboxes/{sandbox_id}/files": Try("/v1/sandboxes/{sandbox_id}/files?path=/here"),
     "DELETE /v1/sandboxes/{sandbox_id}": Try("/v1/sandboxes/{doomed_id}", times=1),
+    "GET /v1/receipts/key": Try("/v1/receipts/key"),
     "GET /b/{name}/health": Try("/b/my-bench/health"),
     "GET /b/{name}/version": Try("/b/my-bench/version"),
     "GET /b/{name}/verify-task-ids": Try("/b/my-bench/verify-task-ids"),
@@ -96,6 +99,7 @@ TRIES = {
     "GET /b/{name}/v1/runs/{run_id}": Try("/b/my-bench/v1/runs/{run_id}"),
     "GET /b/{name}/v1/runs/{run_id}/events": Try("/b/my-bench/v1/runs/{run_id}/events"),
     "POST /b/{name}/v1/runs/{run_id}/cancel": Try("/b/my-bench/v1/runs/{run_id}/cancel"),
+    "POST /b/{name}/v1/receipts": Try("/b/my-bench/v1/receipts", {"run_id": "r"}),
     "WS /b/{name}/ws/setup-task": Try("/b/my-bench/ws/setup-task", {"task_id": "q0", "instance_id": "{sandbox_id}"}),
     "WS /b/{name}/ws/evaluate-instance": Try(
         "/b/my-bench/ws/evaluate-instance", {"task_id": "q0", "instance_id": "{sandbox_id}"}
@@ -211,7 +215,7 @@ def test_every_route_is_tried():
 
 @pytest.mark.parametrize("route", TRIES)
 def test_a_stranger_reaches_what_is_public_alone(answered, route):
-    public = route.endswith(("/health", "/version"))
+    public = route.endswith(PUBLIC)
     for caller in ("nobody", "unknown", "revoked"):
         refused = "1008" if route.startswith("WS ") else "401"
         assert answered(caller, route) == ("200" if public else refused)
@@ -237,7 +241,7 @@ def test_the_openapi_document_tells_of_every_answer(answered, send):
         told = paths[path][method.lower()]
         for caller in CALLERS:
             assert answered(caller, route).split()[0] in told["responses"], (route, caller)
-        public = route.endswith(("/health", "/version"))
+        public = route.endswith(PUBLIC)
         assert told.get("security", []) == ([] if public else [{"bearer": []}, {"descope": []}])
 
 

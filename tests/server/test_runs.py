@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from benchhost.receipts import PublicKey, verify
 from benchhost.server.run_views import WITHHELD, public_message, public_reason
 from benchhost.testing import install_plugin, serving
 
@@ -630,3 +631,27 @@ def test_a_run_goes_on_across_a_reload_unless_what_it_is_about_has_changed(tmp_p
         other = reload("openai/double?latency=0.15&for=changed")
         assert other["status"] == "incomplete"
         assert other["reason"] == "it cannot be carried on: these have changed: evaluator_version"
+
+
+def test_a_run_that_has_ended_is_sealed_as_the_engine_has_recorded_it(runs, server, make_client):
+    client = make_client(server.url)
+    key = PublicKey.of_pem(client.get("/v1/receipts/key").json["pem"].encode())
+    run_id = runs.begin(limit=6, epochs=2)
+    runs.ended(run_id)
+    answer = client.post("/b/numbers/v1/receipts", {"run_id": run_id})
+    assert (answer.status, verify(answer.body, key).faults) == (200, [])
+    said = answer.json["statement"]
+    assert (said["kind"], said["model"], said["score"]) == ("run", "scripted/echo", 0.5)
+    assert (said["tasks"], said["given"], said["scored"], said["results"]) == (12, 12, 12, 12)
+    assert {(each["task"], each["epoch"]) for each in answer.json["entries"]} == {
+        (f"n{n}", epoch) for n in range(6) for epoch in (1, 2)
+    }
+
+
+def test_a_run_that_is_under_way_is_not_sealed(runs, server, make_client):
+    run_id = runs.begin("openai/double?latency=20", limit=2)
+    answer = make_client(server.url).post("/b/numbers/v1/receipts", {"run_id": run_id})
+    assert (answer.status, answer.json["type"]) == (409, "urn:benchhost:problem:conflict")
+    runs.cancel(run_id)
+    runs.cancel(run_id)
+    runs.ended(run_id)

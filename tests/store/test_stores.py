@@ -315,3 +315,11 @@ class TheStoresAgree(RuleBasedStateMachine):
 
 TestTheStoresAgree = TheStoresAgree.TestCase
 TestTheStoresAgree.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+
+
+async def test_evaluations_are_found_by_how_their_ids_begin_and_come_in_the_order_of_these(store):
+    await store.claim([claim_of(number, id=id_) for number, id_ in enumerate(("0bf", "0a1", "0aff", "0b", "1a0"))])
+    assert [each.id for each in await store.evaluations_under("0a")] == ["0a1", "0aff"]
+    assert [each.id for each in await store.evaluations_under("0b")] == ["0b", "0bf"]
+    assert len(await store.evaluations_under("")) == 5
+    assert await store.evaluations_under("2") == []
