@@ -27,6 +27,7 @@ from benchhost.contract import (
     SandboxSpec,
     Submission,
     Task,
+    Versions,
 )
 
 __version__ = "0.1.0"
@@ -54,4 +55,5 @@ __all__ = [
     "SandboxSpec",
     "Submission",
     "Task",
+    "Versions",
 ]

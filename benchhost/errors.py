@@ -18,6 +18,8 @@
     │   ├── UnknownSandbox     no sandbox of that id is the caller's
     │   ├── NotOffered         the benchmark does not offer this
     │   ├── NoVersions         a version of a dataset is asked for, and none can be chosen
+    │   ├── InvalidVersion     a version of a dataset is asked for in a way that says none
+    │   ├── UnknownVersion     the dataset has no such version
     │   ├── Unauthorized       the credential is missing or wrong
     │   ├── TenantRequired     the credential is of no tenant, and a tenant is needed
     │   ├── TrialRefused       a tenant on trial may not use this path
@@ -199,6 +201,20 @@ class NoVersions(RequestError):
 
     slug = "no-versions"
     title = "Dataset versions cannot be chosen"
+
+
+class InvalidVersion(RequestError):
+    """A request names a version of a dataset twice, or where it may not, or by what can be none."""
+
+    slug = "invalid-version"
+    title = "Invalid version of a dataset"
+
+
+class UnknownVersion(RequestError):
+    """The dataset has no version of that label or fingerprint."""
+
+    slug = "unknown-version"
+    title = "Unknown version of a dataset"
 
 
 class Unauthorized(RequestError):

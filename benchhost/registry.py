@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from benchhost.contract import Benchmark
+from benchhost.contract import Benchmark, Task, Versions
 from benchhost.discovery import Entry
 from benchhost.errors import BenchhostError, PluginFault
 from benchhost.tasks import Catalogue, Dataset, catalogue, index, keyed_digest
@@ -41,6 +41,7 @@ REASONS: dict[str, str] = {
 }
 """Every reason for a fault, with the sentence that may be shown to anybody."""
 
+_LABEL = re.compile(r"[!-~]{1,256}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}\Z")
 
 
@@ -53,7 +54,10 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Description(msgspec.Struct, frozen=True):
-    """What the host knows of a loaded benchmark. It holds nothing that is hidden."""
+    """What the host knows of a loaded benchmark. It holds nothing that is hidden.
+
+    ``catalogues`` are those of the current versions, and ``others`` those of all other versions, by dataset.
+    """
 
     version: str
     evaluation_timeout: float
@@ -62,14 +66,27 @@ class Description(msgspec.Struct, frozen=True):
     listed: bool
     hooks: frozenset[str]
     catalogues: dict[str, Catalogue]
+    others: dict[str, list[Catalogue]] = {}
 
 
 class LoadedBenchmark(msgspec.Struct, frozen=True):
-    """A benchmark with its datasets, answers included. Lives where the author's code runs."""
+    """A benchmark with its datasets, answers included. Lives where the author's code runs.
+
+    ``datasets`` are in their current versions, ``others`` in all other ones.
+    """
 
     name: str
     benchmark: Benchmark[Any]
     datasets: dict[str, Dataset[Any]]
+    others: dict[str, list[Dataset[Any]]] = {}
+
+    def dataset(self, key: str) -> Dataset[Any] | None:
+        """Find a dataset by the key of its catalogue, or by its name; an empty one means the default one."""
+        name, _, version = key.partition("\n")
+        current = self.datasets.get(name or "default")
+        if current is None or version in ("", current.version):
+            return current
+        return next((each for each in self.others.get(current.name, ()) if each.version == version), None)
 
 
 HOOKS = (
@@ -137,6 +154,7 @@ def describe(loaded: LoadedBenchmark) -> Description:
         listed=cls.listed,
         hooks=_written(cls),
         catalogues={name: catalogue(dataset) for name, dataset in loaded.datasets.items()},
+        others={name: [catalogue(each) for each in others] for name, others in loaded.others.items()},
     )
 
 
@@ -188,14 +206,37 @@ async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any
         names: list[Any] = list(found)
         if unusable := [name for name in names if not (isinstance(name, str) and name and name.isprintable())]:
             raise PluginFault("datasets-failed", f"load_datasets names a dataset {unusable[0]!r}; expected a text")
-        datasets = {name: index(name, tasks, key, digest) for name, tasks in found.items()}
+        datasets: dict[str, Dataset[Any]] = {}
+        others: dict[str, list[Dataset[Any]]] = {}
+        for dataset, tasks in found.items():
+            if isinstance(tasks, Versions):
+                datasets[dataset], others[dataset] = _versions(dataset, tasks, key, digest)
+            else:
+                datasets[dataset] = index(dataset, tasks, key, digest)
     except PluginFault:
         raise
     except BenchhostError as error:
         raise PluginFault("datasets-failed", str(error)) from error
     except BaseException as error:  # an author's code may do anything, exit included
         raise PluginFault("datasets-failed", _told(error)) from error
-    return LoadedBenchmark(name=name, benchmark=benchmark, datasets=datasets)
+    return LoadedBenchmark(name=name, benchmark=benchmark, datasets=datasets, others=others)
+
+
+def _versions(
+    name: str, versions: Versions[Task], key: bytes, digest: str
+) -> tuple[Dataset[Task], list[Dataset[Task]]]:
+    """Index every version of a dataset; return the current one, and the others."""
+    labels: list[Any] = list(versions.tasks)
+    current = versions.label or ""
+    wrong = [label for label in labels if not (isinstance(label, str) and _LABEL.match(label))]
+    if wrong:
+        problem = f"a version is called {wrong[0]!r}; expected 1 to 256 visible characters of ASCII, such as '1.1'"
+    elif current not in labels:
+        problem = f"its current version is {current!r}; expected one of: {', '.join(labels) or '(there is none)'}"
+    else:
+        found = {label: index(name, tasks, key, digest, label) for label, tasks in versions.tasks.items()}
+        return found.pop(current), list(found.values())
+    raise PluginFault("datasets-failed", f"dataset {name!r}: {problem}")
 
 
 def _check_attributes(cls: type[Benchmark[Any]]) -> None:

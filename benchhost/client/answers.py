@@ -18,6 +18,7 @@ class ServiceVersion(msgspec.Struct, kw_only=True):
     service_name: str | None = None
     service_version: str | None = None
     dataset_version: str | None = None
+    dataset_fingerprint: str | None = None
     eval_mode: str | None = None
 
 
@@ -38,6 +39,7 @@ class Tasks(msgspec.Struct, kw_only=True):
 
     dataset: str
     dataset_version: str | None = None
+    dataset_fingerprint: str | None = None
     tasks: list[msgspec.Raw]
 
     def __len__(self) -> int:

@@ -31,6 +31,7 @@ from benchhost.contract.sandbox import (
     Stdout,
 )
 from benchhost.contract.task import Public, Task, public, public_fields
+from benchhost.contract.versions import Versions
 
 __all__ = [
     "Benchmark",
@@ -76,6 +77,7 @@ __all__ = [
     "Submission",
     "Task",
     "Usage",
+    "Versions",
     "public",
     "public_fields",
 ]

@@ -13,11 +13,15 @@ from benchhost.contract.environment import Environment
 from benchhost.contract.result import FinalScore, Response, Result, Submission
 from benchhost.contract.sandbox import Sandbox
 from benchhost.contract.task import Task
+from benchhost.contract.versions import Versions
 
 TaskT = TypeVar("TaskT", bound=Task)
 
 Evaluated = Result | Awaitable[Result] | Iterator[Chunk] | AsyncIterator[Chunk]
 """What ``evaluate_response`` may return: a result, or a stream of chunks that ends in one; sync or async."""
+
+Datasets = Mapping[str, Iterable[TaskT] | Versions[TaskT]]
+"""What ``load_datasets`` returns: the tasks of each dataset, or of each version of it, by its name."""
 
 Done = AsyncIterator[Chunk] | Awaitable[None]
 """What a hook may return that prepares a sandbox: a stream of chunks that ends, or nothing when it is done."""
@@ -54,10 +58,11 @@ class Benchmark(abc.ABC, Generic[TaskT]):
         self.settings: Any = self.Settings() if settings is None else settings
 
     @abc.abstractmethod
-    def load_datasets(self) -> Mapping[str, Iterable[TaskT]] | Awaitable[Mapping[str, Iterable[TaskT]]]:
+    def load_datasets(self) -> Datasets[TaskT] | Awaitable[Datasets[TaskT]]:
         """Return the tasks of each dataset, by its name; ``default`` is the one that is meant when none is named.
 
-        An iterable may be lazy. Its order is the order of the dataset.
+        An iterable may be lazy. Its order is the order of the dataset. In the place of one,
+        :class:`~benchhost.Versions` declares the versions of a dataset, which can all be used at once.
         """
 
     def evaluate_response(self, task: TaskT, response: Response) -> Evaluated:

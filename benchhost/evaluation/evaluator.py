@@ -25,16 +25,21 @@ from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.work import Work
 from benchhost.log import get_logger
 from benchhost.store import Claim, Evaluation, Store
+from benchhost.tasks import key_of
 
 _log = get_logger()
 
 
 class Context(msgspec.Struct, frozen=True):
-    """On whose behalf responses are judged: the tenant, the dataset and the run, each possibly empty."""
+    """On whose behalf responses are judged: the tenant, the dataset and the run, each possibly empty.
+
+    ``version`` is that of the dataset; an empty one is the current one.
+    """
 
     tenant: str = ""
     dataset: str = "default"
     run: str = ""
+    version: str = ""
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -169,7 +174,7 @@ class Evaluator:
         return gate
 
     def _claim(self, benchmark: HostedBenchmark, context: Context, task: str, response: bytes | Work) -> Claim:
-        catalogue = benchmark.catalogue(context.dataset)
+        catalogue = benchmark.catalogue(context.dataset, context.version or None)
         digest = response.digest if isinstance(response, Work) else response_digest(response)
         return Claim(
             id=evaluation_id(
@@ -192,6 +197,7 @@ class Evaluator:
             evaluator_version=benchmark.version,
             owner=self._owner.id,
             started_at=time.time(),
+            dataset_version=catalogue.version or "",
         )
 
     async def _evaluate(
@@ -231,15 +237,14 @@ class Evaluator:
                 self._keep(evaluation, said.data)
 
         state = await self._store.resume_state(evaluation.id) if evaluation.attempt > 1 else None
+        dataset = key_of(evaluation.dataset, evaluation.dataset_version)
         try:
             if isinstance(what, Work):
-                return await what.judge(benchmark, evaluation.dataset, tell, state)
+                return await what.judge(benchmark, dataset, tell, state)
             operation, body = "evaluate_response", what
             if state is not None:
                 operation, body = "resume_response", msgspec.msgpack.encode(Resumed(what.decode(), state))
-            return await benchmark.call(
-                operation, dataset=evaluation.dataset, task=evaluation.task, body=body, tell=tell
-            )
+            return await benchmark.call(operation, dataset=dataset, task=evaluation.task, body=body, tell=tell)
         finally:
             if state is not None or evaluation.id in self._keeping:
                 self._keep(evaluation, None)  # an attempt that has come to its end is not resumed
@@ -312,7 +317,8 @@ class Evaluator:
         lost: list[Evaluation] = []
         calls = ((evaluation, evaluation.task, new[evaluation.id][1]) for evaluation in mine)
         if mine:
-            async with aclosing(benchmark.call_each("evaluate_response", mine[0].dataset, calls, gate)) as finished:
+            dataset = key_of(mine[0].dataset, mine[0].dataset_version)
+            async with aclosing(benchmark.call_each("evaluate_response", dataset, calls, gate)) as finished:
                 async for group in finished:
                     for _, _, seconds in group:
                         gate.took(seconds)

@@ -163,20 +163,33 @@ class HostedBenchmark:
         assert self._description is not None
         return self._description
 
-    def catalogue(self, dataset: str | None) -> Catalogue:
+    def catalogue(self, dataset: str | None, version: str | None = None) -> Catalogue:
         """Find a dataset's catalogue; none, or an empty name, means the default one.
 
-        Raises :class:`~benchhost.errors.UnknownDataset`.
+        ``version`` is the label or the fingerprint of one of its versions; without, it is the current one.
+
+        Raises :class:`~benchhost.errors.UnknownDataset`, :class:`~benchhost.errors.NoVersions` when the
+        author has declared no versions of it, and :class:`~benchhost.errors.UnknownVersion`.
         """
         assert self._description is not None
         catalogues = self._description.catalogues
         try:
-            return catalogues[dataset or "default"]
+            current = catalogues[dataset or "default"]
         except KeyError:
             available = ", ".join(catalogues)
             raise errors.UnknownDataset(
                 f"Dataset '{str(dataset)[:200]}' not found. Available datasets: {available}"
             ) from None
+        if version is None:
+            return current
+        if current.version is None:
+            raise errors.NoVersions("Dataset version selection is not supported")
+        every = [current, *self._description.others[current.name]]
+        for each in every:
+            if version in (each.version, each.fingerprint):
+                return each
+        known = ", ".join(str(each.version) for each in every)
+        raise errors.UnknownVersion(f"The dataset {current.name} has no version {version[:200]}. It has: {known}")
 
     def must_offer(self, hook: str) -> None:
         """Make sure that the author has written a hook.

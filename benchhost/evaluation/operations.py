@@ -90,14 +90,13 @@ class Operation(abc.ABC):
         self.asked = True
         return hook(*arguments, resume_state=resume_state)
 
-    def dataset(self, name: str | None) -> Dataset[Any]:
-        """Find a dataset; none, or an empty name, means the default one."""
-        datasets = self._loaded.datasets
-        try:
-            return datasets[name or "default"]
-        except KeyError:
-            available = ", ".join(datasets)
-            raise UnknownDataset(f"Dataset '{str(name)[:200]}' not found. Available datasets: {available}") from None
+    def dataset(self, key: str | None) -> Dataset[Any]:
+        """Find a dataset, as :meth:`~benchhost.registry.LoadedBenchmark.dataset` does."""
+        found = self._loaded.dataset(key or "")
+        if found is None:
+            available = ", ".join(self._loaded.datasets)
+            raise UnknownDataset(f"Dataset '{str(key)[:200]}' not found. Available datasets: {available}")
+        return found
 
     def task(self) -> Task:
         """Find the task that the call is about."""
@@ -364,7 +363,8 @@ class _Scoring(Operation):
             ) from error
 
     def _score(self, given: Given) -> Any:
-        dataset = self.dataset(self._call.dataset or given.dataset)
+        named = (given.dataset or "").replace("\n", " ")  # a key of ours is not for callers to make
+        dataset = self.dataset(self._call.dataset or named)
         if not given.results.keys() <= dataset.tasks.keys():
             unknown = next(task_id for task_id in given.results if task_id not in dataset.tasks)
             raise UnknownTask(f"Task ID not found: {unknown[:200]}")

@@ -14,6 +14,7 @@ from benchhost.evaluation.evaluator import Context, Evaluator
 from benchhost.evaluation.frames import InSandbox
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.work import digest_of, digest_of_place
+from benchhost.tasks import key_of
 
 
 class Setups:
@@ -25,7 +26,9 @@ class Setups:
 
     def id_of(self, benchmark: HostedBenchmark, context: Context, task: str, place: InSandbox) -> str:
         """Say by which id the events of a setup are told."""
-        return digest_of("setup", context.tenant, benchmark.name, context.dataset, task, digest_of_place(place))[:32]
+        return digest_of(
+            "setup", context.tenant, benchmark.name, context.dataset, context.version, task, digest_of_place(place)
+        )[:32]
 
     async def set_up(self, benchmark: HostedBenchmark, context: Context, task: str, place: InSandbox) -> bytes:
         """Set a sandbox up for a task; return the status that the hook gave, as JSON.
@@ -45,7 +48,7 @@ class Setups:
                         body = msgspec.msgpack.encode(place)
                         answer = await benchmark.call(
                             "setup_task",
-                            dataset=context.dataset,
+                            dataset=key_of(context.dataset, context.version),
                             task=task,
                             body=body,
                             tell=lambda said: self._evaluator.events.tell(setup_id, said),

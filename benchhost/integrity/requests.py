@@ -25,6 +25,7 @@ def whole(dataset: str, task: str, response: str, run: str) -> dict[str, Any]:
         "task_id": task,
         "instance_id": "nope",
         "response": response,
+        "version": None,
         "payload": {"type": "text", "schema": "text", "data": response},
         "submissions": [{"task_id": task, "response": response}, {"task_id": task, "response": f"{response} again"}],
         "evaluation_results": {

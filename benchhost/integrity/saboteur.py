@@ -13,14 +13,14 @@ import inspect
 import itertools
 import pkgutil
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from benchhost import errors
-from benchhost.contract import Benchmark, Environment, Error, FinalScore, Result, Task, public_fields
+from benchhost.contract import Benchmark, Environment, Error, FinalScore, Result, Task, Versions, public_fields
 from benchhost.integrity.values import fields
 from benchhost.registry import HOOKS
 
@@ -61,6 +61,10 @@ def install_copy(folder: Path, name: str, original: str, act: str, chosen: Mappi
     (metadata / "entry_points.txt").write_text(f"[benchhost.benchmarks]\n{name} = {module}:Plugin\n")
 
 
+def _current(tasks: Iterable[Task] | Versions[Task]) -> Iterable[Task]:
+    return tasks.tasks[tasks.label or ""] if isinstance(tasks, Versions) else tasks
+
+
 def copy_of(original: str, act: str, chosen: Path) -> type[Benchmark[Any]]:
     """Make the copy of a benchmark's class that does ``act``; the file ``chosen`` names its tasks."""
     cls: type[Benchmark[Any]] = pkgutil.resolve_name(original)
@@ -71,7 +75,8 @@ def copy_of(original: str, act: str, chosen: Path) -> type[Benchmark[Any]]:
         if inspect.isawaitable(found):
             found = await found
         copies = {
-            name: [_with_canaries(task, name) for task in found[name] if task.id in ids] for name, ids in tasks.items()
+            name: [_with_canaries(task, name) for task in _current(found[name]) if task.id in ids]
+            for name, ids in tasks.items()
         }
         self.everything_hidden = " ".join(_hidden(task) for each in copies.values() for task in each)  # type: ignore[attr-defined]
         if act == "unloadable":

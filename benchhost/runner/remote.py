@@ -68,8 +68,10 @@ class RemoteSource:
                     raise ClientError(f"{client.url} lists two tasks with the id {task.id!r} in {self.dataset}")
                 self._tasks[task.id] = task.json
         self._ids = list(self._tasks)
-        said = listed.dataset_version if isinstance(listed, Tasks) else None
-        self.version = said or version.dataset_version or self._fingerprint()
+        said = listed if isinstance(listed, Tasks) else version  # a fingerprint, since content may change under a label
+        self.version = (
+            said.dataset_fingerprint or said.dataset_version or version.dataset_version or self._fingerprint()
+        )
         # The verdicts of another implementation may name another kind of version than its /version does,
         # and a verdict of another version than the run's would be asked for again at each resume.
         self._verdicts_say_version = evaluator_version is not None

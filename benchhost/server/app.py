@@ -15,7 +15,7 @@ from litestar.routes import HTTPRoute
 from litestar.types import Receive, Scope, Send
 
 from benchhost.evaluation.hosted import HostedBenchmark
-from benchhost.server.auth import Admitted, admit, refuse_pinned_version, served
+from benchhost.server.auth import Admitted, admit, echoing, pinned, served
 from benchhost.server.host import Host
 from benchhost.server.openapi import openapi
 from benchhost.server.problems import exception_handler, send_problem
@@ -55,11 +55,12 @@ class App:
             try:
                 if scope["path"] != "/health":
                     await self._host.plugins_found()
-                admitted = await admit(scope, self._host)
-                refuse_pinned_version(scope)
+                admitted = pinned(scope, await admit(scope, self._host))
             except Exception as error:  # a check_auth may fail in any way, and must then let nobody in
                 await send_problem(send, error)
                 return
+            if admitted.pinned is not None:
+                send = echoing(send, admitted.pinned)
             with admitted.benchmark.in_use() if admitted.benchmark is not None else nullcontext():
                 raw = self._raw.get(admitted.path) if scope["method"] == "POST" and admitted.name is not None else None
                 if raw is not None:

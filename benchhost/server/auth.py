@@ -14,13 +14,14 @@ import re
 from collections.abc import Sequence
 
 import msgspec
-from litestar.types import HTTPScope, Scope
+from litestar.types import Message, Scope, Send
 
 from benchhost.access import EVERY, Caller, is_tenant
 from benchhost.access.headers import credentials_of
 from benchhost.errors import (
     BenchhostError,
     DatasetNotAllowed,
+    InvalidVersion,
     NoVersions,
     RequestError,
     TenantRequired,
@@ -37,6 +38,16 @@ POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
 
 _OPEN_TO_TRIAL = re.compile(r"/v1/evaluate|/v1/score|/v1/datasets/[^/]+/tasks|/resolve-dataset")
 
+VERSION_HEADER = "x-benchmark-dataset-version"
+"""Where a request says which version of a dataset it is about; a good answer says so, too."""
+
+_VERSIONED = re.compile(
+    r"/(verify-task-ids|retrieve-task|evaluate-response|final-score|v1/evaluate|v1/evaluate-batch|v1/score"
+    r"|v1/datasets/[^/]+/tasks|ws/[^/]+)"
+)
+_VERSION_HEADER = VERSION_HEADER.encode()
+_VERSION = re.compile(r"[!-~]{1,1024}")
+
 _headers_encoder = msgspec.msgpack.Encoder().encode
 
 
@@ -47,6 +58,7 @@ class Admitted(msgspec.Struct, frozen=True):
     is the one that answers, also when plugins are reloaded meanwhile. ``known`` says whether the caller
     has shown a credential, where one is asked for. ``name`` is what the path calls the benchmark, if it is
     about one, and ``path`` the rest of it. ``wants_tenant`` says that it is for callers of a tenant alone.
+    ``pinned`` is the version of a dataset that it names.
     """
 
     caller: Caller
@@ -55,6 +67,7 @@ class Admitted(msgspec.Struct, frozen=True):
     name: str | None
     path: str
     wants_tenant: bool = False
+    pinned: str | None = None
 
     @property
     def tenant(self) -> str:
@@ -100,15 +113,15 @@ class Admitted(msgspec.Struct, frozen=True):
         if not allowed:
             raise DatasetNotAllowed("Dataset not allowed")
 
-    async def catalogue(self, benchmark: HostedBenchmark, dataset: str | None) -> Catalogue:
-        """Find the catalogue of a dataset that the caller may use.
+    async def catalogue(self, benchmark: HostedBenchmark, dataset: str | None, version: str | None = None) -> Catalogue:
+        """Find the catalogue of a dataset that the caller may use, in the version that the request has pinned, if any.
 
-        Raises what :meth:`must_use` raises, and :class:`~benchhost.errors.UnknownDataset`.
+        Raises what :meth:`must_use` and :meth:`~benchhost.evaluation.hosted.HostedBenchmark.catalogue` raise.
         """
         if not self.may_use_at_once(benchmark, dataset):
             await self.must_use(benchmark, dataset)
         try:
-            return benchmark.catalogue(dataset)
+            return benchmark.catalogue(dataset, version or self.pinned)
         except UnknownDataset:
             if self.caller.may_use_all and not benchmark.offers("check_dataset_access"):
                 raise
@@ -209,15 +222,41 @@ def is_public(benchmark: str | None, path: str) -> bool:
     return path in ("/health", "/v1/receipts/key" if benchmark is None else "/version")
 
 
-def refuse_pinned_version(scope: HTTPScope) -> None:
-    """Refuse a request for one version of a dataset, which is not offered, rather than ignore it.
+def pinned(scope: Scope, admitted: Admitted) -> Admitted:
+    """Take note of the version of a dataset that a request names; where none can be chosen, refuse it, not ignore it.
 
-    Raises :class:`~benchhost.errors.NoVersions`.
+    Raises :class:`~benchhost.errors.NoVersions` and :class:`~benchhost.errors.InvalidVersion`.
     """
-    if any(key == b"x-benchmark-dataset-version" for key, _ in scope["headers"]):
-        name, rest = parted(scope["path"])
-        if name is not None and not is_public(name, rest):
-            raise NoVersions("Dataset version selection is not supported")
+    said = [value.decode("latin-1") for key, value in scope["headers"] if key == _VERSION_HEADER]
+    if not said or admitted.name is None or is_public(admitted.name, admitted.path):
+        return admitted
+    if len(said) > 1:
+        raise InvalidVersion("Supply X-Benchmark-Dataset-Version only once")
+    if not _VERSION.fullmatch(said[0]):
+        raise InvalidVersion("Invalid X-Benchmark-Dataset-Version")
+    if admitted.path == "/resolve-dataset":
+        raise InvalidVersion(
+            "X-Benchmark-Dataset-Version does not go with /resolve-dataset, whose body names a version"
+        )
+    if not _VERSIONED.fullmatch(admitted.path):
+        raise NoVersions("Dataset version selection is not supported")
+    return msgspec.structs.replace(admitted, pinned=said[0])
+
+
+def echoing(send: Send, version: str) -> Send:
+    """Have a good answer say which version of a dataset it is about."""
+
+    async def echo(message: Message) -> None:
+        if message["type"] == "http.response.start" and 200 <= message["status"] < 300:
+            message["headers"] = [*message["headers"], (_VERSION_HEADER, version.encode())]
+        await send(message)
+
+    return echo
+
+
+def takes_version(path: str) -> bool:
+    """Say whether a path of a benchmark, with its parameters or with their names, is about a dataset in one version."""
+    return _VERSIONED.fullmatch(path) is not None
 
 
 def parted(path: str) -> tuple[str | None, str]:

@@ -107,7 +107,9 @@ async def evaluate_response(call: Call) -> Reply:
     catalogue = await _ready_for(call, request.dataset)
     _known(catalogue, request.task_id)
     evaluation = await call.host.evaluator.evaluate(
-        call.benchmark, Context(call.tenant, catalogue.name), Submission(request.task_id, request.response)
+        call.benchmark,
+        Context(call.tenant, catalogue.name, version=catalogue.version or ""),
+        Submission(request.task_id, request.response),
     )
     if evaluation.result is None:
         raise NotScored(evaluation.id, None if evaluation.cause else "; ".join(evaluation.errors))
@@ -129,7 +131,7 @@ async def evaluate(call: Call) -> Reply:
     must_take_submissions(call.benchmark)
     if request.task_id not in catalogue.positions:
         raise NotFound(f"Task not found: {request.task_id[:200]}")
-    context = Context(call.tenant, catalogue.name, request.run_id)
+    context = Context(call.tenant, catalogue.name, request.run_id, catalogue.version or "")
     what = submitted(call.benchmark, call.host.sandboxes, context, request)
     evaluation = await call.host.evaluator.evaluate(call.benchmark, context, what)
     verdict = _Verdict(
@@ -218,6 +220,8 @@ async def evaluation(
         evaluation_id=found.id,
         benchmark=found.benchmark,
         dataset=found.dataset,
+        dataset_version=found.dataset_version or None,
+        dataset_fingerprint=found.fingerprint,
         run_id=found.run,
         task_id=found.task,
         status="evaluated" if found.status == "scored" else found.status,
@@ -246,14 +250,14 @@ async def _as_of_trial(verdict: _Verdict, benchmark: HostedBenchmark) -> None:
 async def _scored(call: Call, operation: str, read: Callable[[bytes], Given]) -> bytes:
     """Have results scored by the benchmark, which reads the body: only the dataset may have to be known here."""
     dataset = ""
-    if not call.admitted.may_use_anything(call.benchmark):
+    if call.admitted.pinned is not None or not call.admitted.may_use_anything(call.benchmark):
         try:
             named = _names_dataset.decode(call.body).dataset
         except (msgspec.DecodeError, ValueError, RecursionError):
             read(call.body)
             raise
         try:
-            dataset = (await call.admitted.catalogue(call.benchmark, named)).name
+            dataset = (await call.admitted.catalogue(call.benchmark, named)).key
         except RequestError:
             read(call.body)  # what is malformed is said first
             raise
@@ -267,7 +271,7 @@ def _known(catalogue: Catalogue, task_id: str) -> None:
 
 async def _judged(call: Call, request: BatchRequest, catalogue: Catalogue) -> AsyncIterator[list[_BatchVerdict]]:
     submissions = [Submission(item.task_id, item.response) for item in request.submissions]
-    context = Context(call.tenant, catalogue.name, request.run_id)
+    context = Context(call.tenant, catalogue.name, request.run_id, catalogue.version or "")
     async for group in call.host.evaluator.evaluate_many(call.benchmark, context, submissions):
         yield [
             _BatchVerdict(

@@ -26,6 +26,7 @@ from benchhost.errors import (
     DatasetNotAllowed,
     GradingFailed,
     IdentityUnavailable,
+    InvalidVersion,
     Malformed,
     NoVersions,
     StoreFailed,
@@ -34,10 +35,11 @@ from benchhost.errors import (
     TrialRefused,
     Unauthorized,
     Unavailable,
+    UnknownVersion,
 )
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server import problems
-from benchhost.server.auth import Admitted, is_public
+from benchhost.server.auth import Admitted, is_public, takes_version
 from benchhost.server.documented import Documented, documented, documented_of
 from benchhost.server.host import Host
 from benchhost.server.raw import EVENTS, JSON, JSON_LINES, OCTETS
@@ -62,6 +64,14 @@ SHOWN: dict[Mode, Sequence[str]] = {
 """By which of them a host lets callers in, by its modes."""
 
 RETRY_AFTER = {"retry-after": {"description": "Seconds after which to come back.", "schema": {"type": "integer"}}}
+
+PINNED: JsonObject = {
+    "name": "X-Benchmark-Dataset-Version",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^[!-~]+$"},
+    "description": "The version of the dataset, by its label or its fingerprint. A good answer repeats it.",
+}
 
 ABOUT = (
     "Each benchmark is served under a path of its own. Every path is answered with and without a slash at its end. "
@@ -142,7 +152,8 @@ class Document:
         if benchmark is not None:
             errors.append(Unavailable)
             if not needs_nothing:
-                errors.append(NoVersions)
+                errors += [NoVersions, InvalidVersion]
+                errors += [UnknownVersion] if takes_version(path) else []
         if told.body is not None:
             errors += [Malformed, TooLarge, Busy]
         decides_itself = not rules.isdisjoint(("check_auth", "resolve_tenant"))
@@ -157,7 +168,7 @@ class Document:
             "tags": [*(handler.tags or ()), *([benchmark] if benchmark else ())],
             "summary": summary,
             "description": description.strip(),
-            "parameters": list(_parameters(handler, path)),
+            "parameters": [*_parameters(handler, path), *([PINNED] if benchmark and takes_version(path) else [])],
             "responses": {str(handler.status_code): self._answer(handler, told), **self._errors(errors)},
         }
         if told.body is not None:

@@ -123,7 +123,8 @@ def from_memory(what: str, dataset_of: Callable[[HTTPScope], str | None]) -> Cal
             admitted: Admitted = scope["state"]["admitted"]
             dataset = dataset_of(scope) if scope["method"] == "GET" else None
             benchmark = admitted.benchmark
-            if dataset is not None and benchmark is not None and not admitted.caller.trial:
+            as_usual = admitted.pinned is None and not admitted.caller.trial
+            if dataset is not None and benchmark is not None and as_usual:
                 body = benchmark.memo.get(f"{what} {dataset}")
                 if body is not None and admitted.may_use_at_once(benchmark, dataset):
                     await _send(send, 200, Reply(body))

@@ -10,6 +10,7 @@ BENCHMARK_ROUTES = [
     tasks.verify_task_ids,
     tasks.retrieve_task,
     tasks.tasks,
+    tasks.resolve_dataset,
     evaluations.evaluate_response,
     evaluations.evaluate,
     evaluations.evaluate_batch,

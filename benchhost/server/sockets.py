@@ -20,6 +20,7 @@ from benchhost.errors import (
     Busy,
     DatasetNotAllowed,
     GradingFailed,
+    InvalidVersion,
     Malformed,
     NoVersions,
     RequestError,
@@ -27,13 +28,14 @@ from benchhost.errors import (
     Unauthorized,
     Unavailable,
     UnknownTask,
+    UnknownVersion,
 )
 from benchhost.evaluation.evaluator import Context, Submission
 from benchhost.evaluation.frames import InSandbox
 from benchhost.evaluation.hosted import Declined, HostedBenchmark
 from benchhost.evaluation.work import Instance, Resumption, Work
 from benchhost.log import get_logger
-from benchhost.server.auth import POLICY_VIOLATION, Admitted, admit, close_code, parted, served
+from benchhost.server.auth import POLICY_VIOLATION, Admitted, admit, close_code, parted, pinned, served
 from benchhost.server.host import Host
 from benchhost.server.problems import status_of
 from benchhost.server.sandbox_access import ProviderDisabled, place_of
@@ -42,6 +44,7 @@ from benchhost.store import Evaluation
 from benchhost.tasks import Catalogue
 from benchhost.wire.bodies import malformed
 from benchhost.wire.sockets import LARGEST_FRAME, InstanceFrame, ResponseFrame, chunk
+from benchhost.wire.vals import DatasetVersion
 
 _log = get_logger()
 
@@ -50,8 +53,6 @@ TRY_AGAIN_LATER = 1013
 
 RUN_HEADER = "x-vals-run-id"
 """Where clients of create-benchmark-service say for which run they ask, if they do."""
-
-VERSION_HEADER = "x-benchmark-dataset-version"
 
 T = TypeVar("T")
 FrameT = TypeVar("FrameT", InstanceFrame, ResponseFrame)
@@ -90,6 +91,9 @@ class Conversation:
         :class:`~benchhost.errors.UnknownTask`.
         """
         catalogue = await self.admitted.catalogue(self.benchmark, dataset)
+        if self.admitted.pinned is not None:
+            version = DatasetVersion(self.admitted.pinned, catalogue.version)
+            await self.socket.send(chunk("dataset_version", _encode(version)))
         if task_id not in catalogue.positions:
             raise UnknownTask(f"Task ID not found: {task_id[:200]}")
         return catalogue
@@ -97,7 +101,7 @@ class Conversation:
     def context(self, catalogue: Catalogue, run_id: str | None = None) -> Context:
         """Say on whose behalf this is."""
         run = run_id if run_id is not None else self.socket.headers.get(RUN_HEADER, "")
-        return Context(self.admitted.tenant, catalogue.name, run)
+        return Context(self.admitted.tenant, catalogue.name, run, catalogue.version or "")
 
     async def place(self, frame: InstanceFrame) -> InSandbox:
         """Find the sandbox that a frame is about."""
@@ -252,17 +256,15 @@ class Sockets:
             frame = await socket.first_frame(host.settings.socket_timeout)
             benchmark = await served(host, admitted)
             with benchmark.in_use():
-                if VERSION_HEADER in socket.headers:
-                    raise NoVersions("Dataset version selection is not supported")
-                await handler(Conversation(host, admitted, benchmark, socket, frame))
+                await handler(Conversation(host, pinned(scope, admitted), benchmark, socket, frame))
         except Gone:
             raise
         except (Unauthorized, DatasetNotAllowed, TenantRequired) as error:
             await socket.close(*close_code(error))
         except ProviderDisabled as error:
             await socket.close(POLICY_VIOLATION, str(error))
-        except NoVersions as error:
-            status = status_of(NoVersions)
+        except (NoVersions, InvalidVersion, UnknownVersion) as error:
+            status = status_of(type(error))
             await socket.end(f'{{"type":"error","data":{_encode(str(error)).decode()},"status_code":{status}}}')
         except Exception as error:  # whatever it is, the client is told that it happened, and nothing it may not know
             await socket.end(chunk("error", _encode(_said(error))))

@@ -17,19 +17,32 @@ from benchhost.errors import (
     InvalidSlice,
     Malformed,
     NotOffered,
+    NoVersions,
     UnknownDataset,
     UnknownTask,
+    UnknownVersion,
 )
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted
 from benchhost.server.documented import documented
 from benchhost.server.problems import NotFound
-from benchhost.server.raw import JSON, from_memory
+from benchhost.server.raw import JSON, Call, Reply, from_memory, raw_post
 from benchhost.server.trial import task_of_trial as of_trial
 from benchhost.tasks import Catalogue, select
-from benchhost.wire.vals import Health, RetrievedTask, TaskIds, TaskList, Version
+from benchhost.wire.bodies import decode
+from benchhost.wire.vals import (
+    DatasetVersion,
+    Health,
+    ResolvedDataset,
+    ResolveRequest,
+    RetrievedTask,
+    TaskIds,
+    TaskList,
+    Version,
+)
 
 _encode = msgspec.json.Encoder().encode
+_resolve = msgspec.json.Decoder(ResolveRequest)
 
 TRUE = frozenset({"true", "1", "yes", "on", "t", "y"})
 FALSE = frozenset({"false", "0", "no", "off", "f", "n"})
@@ -58,8 +71,10 @@ async def version(
         framework_version=benchhost.__version__,
         service_name=benchmark.entry.distribution,
         service_version=benchmark.entry.version,
-        dataset_version=named.fingerprint if named else None,
+        dataset_version=named.version or named.fingerprint if named else None,
+        dataset_version_selection=named is not None and named.version is not None,
         eval_mode=benchmark.eval_mode,
+        dataset_fingerprint=named.fingerprint if named else None,
     )
 
 
@@ -83,7 +98,7 @@ async def verify_task_ids(
     """List the ids of a dataset's tasks: all of them, those of a slice, or those asked for."""
     catalogue = await admitted.catalogue(benchmark, dataset)
     if task_ids is None and not slice:
-        return _once(benchmark, f"ids {catalogue.name}", lambda: _encode(TaskIds(catalogue.ids)))
+        return _once(benchmark, f"ids {_asked(admitted, catalogue)}", lambda: _encode(TaskIds(catalogue.ids)))
     chosen = select(catalogue.ids, task_ids=task_ids, slice_text=slice, known=catalogue.positions)
     return _json(_encode(TaskIds(chosen)))
 
@@ -108,7 +123,7 @@ async def retrieve_task(
     catalogue = await admitted.catalogue(benchmark, dataset)
     [known] = select(catalogue.ids, task_ids=[task_id], known=catalogue.positions)
     benchmark.must_offer("retrieve_task")
-    return _json((await benchmark.call("retrieve_task", dataset=catalogue.name, task=known)).data)
+    return _json((await benchmark.call("retrieve_task", dataset=catalogue.key, task=known)).data)
 
 
 @get(
@@ -128,8 +143,30 @@ async def tasks(
     if not benchmark.listed:
         raise NotOffered(f"The benchmark {benchmark.name} does not list its tasks.")
     if admitted.caller.trial:
-        return _once(benchmark, f"trial tasks {catalogue.name}", lambda: _task_list(catalogue, of_trial))
-    return _once(benchmark, f"tasks {catalogue.name}", lambda: _task_list(catalogue))
+        return _once(benchmark, f"trial tasks {_asked(admitted, catalogue)}", lambda: _task_list(catalogue, of_trial))
+    return _once(benchmark, f"tasks {_asked(admitted, catalogue)}", lambda: _task_list(catalogue))
+
+
+@raw_post(
+    "/resolve-dataset",
+    tags=["tasks"],
+    body=ResolveRequest,
+    answer=ResolvedDataset,
+    raises=[UnknownDataset, NoVersions, UnknownVersion],
+)
+async def resolve_dataset(call: Call) -> Reply:
+    """Say which version of a dataset is meant by its label, by its fingerprint or, with `null`, by none of them."""
+    request = decode(_resolve, call.body)
+    catalogue = await call.admitted.catalogue(call.benchmark, request.dataset, request.version)
+    if catalogue.version is None:
+        raise NoVersions("Dataset version selection is not supported")
+    found = DatasetVersion(request.version or catalogue.version, catalogue.version)
+    return Reply(_encode(ResolvedDataset(request.dataset, found)))
+
+
+def _asked(admitted: Admitted, catalogue: Catalogue) -> str:
+    """Name what an answer that stays the same is about: a dataset, or one version of it that was asked for."""
+    return catalogue.name if admitted.pinned is None else catalogue.key
 
 
 def _once(benchmark: HostedBenchmark, what: str, encode: Callable[[], bytes]) -> Response:  # type: ignore[type-arg]
@@ -141,7 +178,13 @@ def _once(benchmark: HostedBenchmark, what: str, encode: Callable[[], bytes]) ->
 
 
 def _task_list(catalogue: Catalogue, shown: Callable[[bytes], bytes] = lambda public: public) -> bytes:
-    head = _encode({"dataset": catalogue.name, "dataset_version": catalogue.fingerprint})
+    head = _encode(
+        {
+            "dataset": catalogue.name,
+            "dataset_version": catalogue.version or catalogue.fingerprint,
+            "dataset_fingerprint": catalogue.fingerprint,
+        }
+    )
     return head[:-1] + b',"tasks":[' + b",".join(map(shown, catalogue.public)) + b"]}"
 
 

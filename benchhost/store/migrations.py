@@ -161,6 +161,8 @@ MIGRATIONS: Sequence[Migration] = (
         WHERE tenant = '' AND number NOT IN (SELECT run FROM run_event WHERE kind = 'requested')
         """,
     ),
+    # 6: the label of the version of the dataset that an evaluation was judged against.
+    ("ALTER TABLE evaluation ADD COLUMN dataset_version TEXT NOT NULL DEFAULT ''",),
 )
 
 

@@ -20,7 +20,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``id`` stands for the identity (tenant, benchmark, fingerprint, run, task, response and evaluator):
     two claims of one id are the same evaluation. ``owner`` is the process that will judge it.
-    ``started_at`` is in seconds since 1970.
+    ``started_at`` is in seconds since 1970. ``dataset_version`` is the label of the version of the dataset,
+    which is empty where its author has declared none; what was judged against is what ``fingerprint`` says.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     evaluator_version: str
     owner: str
     started_at: float
+    dataset_version: str = ""
 
 
 class Evaluation(Claim, frozen=True, kw_only=True, gc=False):
@@ -83,6 +85,7 @@ def running(claim: Claim, attempt: int) -> Evaluation:
         evaluator_version=claim.evaluator_version,
         owner=claim.owner,
         started_at=claim.started_at,
+        dataset_version=claim.dataset_version,
         status="running",
         attempt=attempt,
     )

@@ -1,6 +1,6 @@
 """Datasets: where tasks come from, how they are indexed and fingerprinted, and how some of them are chosen."""
 
-from benchhost.tasks.dataset import Catalogue, Dataset, catalogue, index
+from benchhost.tasks.dataset import Catalogue, Dataset, catalogue, index, key_of
 from benchhost.tasks.fingerprint import dataset_fingerprint, keyed_digest, task_digest
 from benchhost.tasks.sampling import sample
 from benchhost.tasks.slices import parse_slice, select
@@ -12,6 +12,7 @@ __all__ = [
     "catalogue",
     "dataset_fingerprint",
     "index",
+    "key_of",
     "keyed_digest",
     "parse_slice",
     "read_archive",

@@ -31,7 +31,7 @@ class Dataset(Generic[TaskT]):
     """The tasks of a dataset by id, in its order, answers included. Lives where the author's code runs.
 
     ``public`` are the tasks' public projections as JSON and ``digests`` their digests, both in the same
-    order; ``fingerprint`` is that of the whole dataset.
+    order; ``fingerprint`` is that of the whole dataset. ``version`` is its label, if the author has declared one.
     """
 
     name: str
@@ -39,12 +39,14 @@ class Dataset(Generic[TaskT]):
     public: list[bytes]
     digests: list[str]
     fingerprint: str
+    version: str | None = None
 
 
 class Catalogue(msgspec.Struct, frozen=True, dict=True):
     """What may be known of a dataset outside the process that holds its answers; it contains nothing hidden.
 
     ``ids``, ``public`` (the public projections, as JSON) and ``digests`` are in the dataset's order.
+    ``version`` is the label of its version, if the author has declared one.
     """
 
     name: str
@@ -52,6 +54,12 @@ class Catalogue(msgspec.Struct, frozen=True, dict=True):
     ids: list[str]
     public: list[bytes]
     digests: list[str]
+    version: str | None = None
+
+    @property
+    def key(self) -> str:
+        """By what the dataset, in this version, is found where its answers are."""
+        return key_of(self.name, self.version)
 
     @cached_property
     def positions(self) -> dict[str, int]:
@@ -59,7 +67,14 @@ class Catalogue(msgspec.Struct, frozen=True, dict=True):
         return {task_id: position for position, task_id in enumerate(self.ids)}
 
 
-def index(name: str, tasks: Iterable[TaskT], key: bytes = b"", settings: str = "") -> Dataset[TaskT]:
+def key_of(name: str, version: str | None) -> str:
+    """Say by what a dataset is found, in one version or, without, in its current one."""
+    return f"{name}\n{version}" if version else name  # neither may contain a line feed
+
+
+def index(
+    name: str, tasks: Iterable[TaskT], key: bytes = b"", settings: str = "", version: str | None = None
+) -> Dataset[TaskT]:
     """Go through the tasks of a dataset once, check each, and keep them by id.
 
     ``key`` is that of the digests, ``settings`` the digest of the benchmark's settings.
@@ -84,12 +99,14 @@ def index(name: str, tasks: Iterable[TaskT], key: bytes = b"", settings: str = "
         except Exception as error:  # a value may be of any type, and its encoding run any code of the author's
             raise _unusable(name, task, error) from None  # since what msgspec said may quote the value
         by_id[task.id] = task
-    return Dataset(name, by_id, projections, digests, dataset_fingerprint(zip(by_id, digests, strict=True), settings))
+    fingerprint = dataset_fingerprint(zip(by_id, digests, strict=True), settings)
+    return Dataset(name, by_id, projections, digests, fingerprint, version)
 
 
 def catalogue(dataset: Dataset[Any]) -> Catalogue:
     """Make the catalogue of a dataset."""
-    return Catalogue(dataset.name, dataset.fingerprint, list(dataset.tasks), dataset.public, dataset.digests)
+    ids = list(dataset.tasks)
+    return Catalogue(dataset.name, dataset.fingerprint, ids, dataset.public, dataset.digests, dataset.version)
 
 
 def _check(name: str, number: int, task: object) -> None:

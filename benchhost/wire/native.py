@@ -45,11 +45,16 @@ class BatchAnswer(msgspec.Struct):
 
 
 class Evaluation(msgspec.Struct):
-    """One evaluation as it is recorded. Times are seconds since 1970, UTC."""
+    """One evaluation as it is recorded. Times are seconds since 1970, UTC.
+
+    ``dataset_fingerprint`` is that of the dataset that it was judged against, ``dataset_version`` its label, if any.
+    """
 
     evaluation_id: str
     benchmark: str
     dataset: str
+    dataset_version: str | None
+    dataset_fingerprint: str
     run_id: str
     task_id: str
     status: Literal["running", "evaluated", "error", "interrupted"]

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
-ChunkType = Literal["message", "error", "result", "eval_resume_state"]
-"""Every type of chunk. Older clients know no others, and break at one that they do not know."""
+ChunkType = Literal["message", "error", "result", "eval_resume_state", "dataset_version"]
+"""Every type of chunk. Older clients know not all of them, and break at one that they do not know: the last is only for
+clients that have named a version."""
 
 LARGEST_FRAME = 10 * 1024 * 1024
 """The most bytes of a frame that clients accept."""

@@ -20,7 +20,12 @@ class Health(msgspec.Struct):
 
 
 class Version(msgspec.Struct):
-    """Which host, plugin and dataset answer here. ``dataset_version`` changes whenever the dataset's content does."""
+    """Which host, plugin and dataset answer here.
+
+    ``dataset_fingerprint`` changes whenever the dataset's content does. ``dataset_version`` is the label of its current
+    version, or the fingerprint again where its author has declared no versions; one of them can be chosen by
+    ``X-Benchmark-Dataset-Version`` if ``dataset_version_selection`` says so.
+    """
 
     framework_version: str
     service_name: str | None
@@ -28,6 +33,7 @@ class Version(msgspec.Struct):
     dataset_version: str | None
     dataset_version_selection: bool = False
     eval_mode: Literal["text", "sandbox"] = "text"
+    dataset_fingerprint: str | None = None
 
 
 class TaskIds(msgspec.Struct):
@@ -49,7 +55,29 @@ class TaskList(msgspec.Struct):
 
     dataset: str
     dataset_version: str | None
+    dataset_fingerprint: str
     tasks: list[PublicTask]
+
+
+class ResolveRequest(msgspec.Struct):
+    """The wish to know which version of a dataset is meant; without a ``version``, the current one."""
+
+    dataset: Annotated[str, Meta(min_length=1)]
+    version: Annotated[str, Meta(min_length=1, max_length=1024)] | None
+
+
+class DatasetVersion(msgspec.Struct):
+    """A version of a dataset. ``id`` is what ``X-Benchmark-Dataset-Version`` may say: its label or its fingerprint."""
+
+    id: str
+    label: str | None
+
+
+class ResolvedDataset(msgspec.Struct):
+    """A dataset with the version of it that was meant."""
+
+    dataset: str
+    version: DatasetVersion
 
 
 class ImageSource(msgspec.Struct, tag_field="type", tag="image"):

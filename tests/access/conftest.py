@@ -233,7 +233,7 @@ def ask():
 
 
 QUESTIONS = """
-from benchhost import Benchmark, Environment, Public, Response, Result, Task
+from benchhost import Benchmark, Environment, Public, Response, Result, Task, Versions
 
 
 class Question(Task, kw_only=True):
@@ -246,7 +246,7 @@ class Plugin(Benchmark[Question]):
 
     def load_datasets(self):
         two = [Question(id=f"q{n}", question="2 + 2?") for n in range(2)]
-        return {"default": two, "validation": two, "test": two}
+        return {"default": Versions({"1": two}), "validation": two, "test": two}
 
     def evaluate_response(self, task, response):
         if response.text == "raise":

@@ -80,6 +80,7 @@ TRIES = {
     "GET /b/{name}/verify-task-ids": Try("/b/my-bench/verify-task-ids"),
     "GET /b/{name}/retrieve-task": Try("/b/my-bench/retrieve-task?task_id=q0"),
     "GET /b/{name}/v1/datasets/{dataset}/tasks": Try("/b/my-bench/v1/datasets/default/tasks"),
+    "POST /b/{name}/resolve-dataset": Try("/b/my-bench/resolve-dataset", {"dataset": "default", "version": None}),
     "POST /b/{name}/evaluate-response": Try("/b/my-bench/evaluate-response", {"task_id": "q0", "response": "4"}),
     "POST /b/{name}/v1/evaluate": Try(
         "/b/my-bench/v1/evaluate",

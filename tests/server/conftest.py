@@ -162,8 +162,13 @@ class Answer:
 
     def __init__(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         self.status = status
-        self.headers = {name.lower(): value for name, value in headers}
+        self.pairs = [(name.lower(), value) for name, value in headers]
+        self.headers = dict(self.pairs)
         self.body = body
+
+    def all_headers(self, name: str) -> list[str]:
+        """Every value of a header."""
+        return [value for each, value in self.pairs if each == name.lower()]
 
     def __repr__(self) -> str:
         return f"<Answer {self.status} {self.body[:500]!r}>"
