@@ -1,6 +1,7 @@
 """Start a host, answer every task of its `arithmetic` benchmark, and read the score: what a client does.
 
-Then a model does the same with one command: one that knows the answers, so it needs no key.
+Then it has programs graded that nobody should trust, which run in a sandbox. Last, a model does what the client
+did, with one command, and a job at the shell of a sandbox: a model that knows the answers, so it needs no key.
 
     python docs/demo.py start --port 8765
     python docs/demo.py stop
@@ -29,6 +30,30 @@ from typing import Any
 
 SECONDS_TO_START = 60
 SECONDS_TO_STOP = 30
+
+BENCHMARKS = ("arithmetic", "humaneval")
+"""Whom the client calls."""
+
+PROBLEM = {
+    "task_id": "demo/0",
+    "prompt": 'def mean(numbers: list[float]) -> float:\n    """Return the arithmetic mean."""\n',
+    "entry_point": "mean",
+    "canonical_solution": "    return sum(numbers) / len(numbers)\n",
+    "test": "def check(candidate):\n    assert candidate([1, 2]) == 1.5\n    assert candidate([5]) == 5\n",
+}
+"""A problem of our own, in the form of HumanEval's: the file of the problems is nothing that we may bring along."""
+
+PROGRAMS = {
+    "a right program": PROBLEM["canonical_solution"],
+    "a wrong one": "    return max(numbers)\n",
+    "one that ends before the tests": "    import os\n    os._exit(0)\n",
+    "one that reads a file of this machine": "    return open('/etc/passwd').read()\n",
+}
+
+NO_SANDBOX = (
+    "No sandbox can be had on this machine, so what needs one is left out. "
+    "`benchhost doctor` and docs/grading-code.md say what to change."
+)
 
 
 # The client
@@ -64,6 +89,20 @@ def grade(host: str, run: str) -> dict[str, Any]:
     return call(f"{benchmark}/v1/score", {"run_id": run, "evaluation_results": verdicts})
 
 
+def grade_code(host: str, run: str) -> bool:
+    """Have programs graded, each in a sandbox of its own, with the tests outside of it; say whether one can be had."""
+    print("\nPrograms, each run in a sandbox that is made for it alone:")
+    for what, program in PROGRAMS.items():
+        payload = {"type": "text", "schema": "text", "data": program}
+        submission = {"run_id": run, "task_id": PROBLEM["task_id"], "payload": payload}
+        evaluation = call(f"{host}/b/humaneval/v1/evaluate", submission)
+        if evaluation["status"] == "error":
+            print(NO_SANDBOX)
+            return False
+        print(f"  {what}: {evaluation['result']['feedback'] or 'all tests passed'}")
+    return True
+
+
 # The host
 
 
@@ -81,13 +120,18 @@ def start(folder: Path, port: int) -> int:
         return 1
     if not wait_until_healthy(folder, host):
         return 1
-    report(host, grade(host, run=time.strftime("demo-%Y%m%d-%H%M%S")))
-    return run_model(folder)
+    run = time.strftime("demo-%Y%m%d-%H%M%S")
+    report(host, grade(host, run))
+    sandboxes = grade_code(host, run)
+    failed = run_model(folder, "arithmetic")
+    if sandboxes:
+        failed = run_model(folder, "terminal", "count-errors") or failed
+    return failed
 
 
-def run_model(folder: Path) -> int:
-    """Have a model attempt the benchmark, and show the table of the run; the records are the host's."""
-    arguments = ["run", "arithmetic", "--model", "scripted/reference", "--state", str(folder / "state")]
+def run_model(folder: Path, *tasks: str) -> int:
+    """Have a model attempt a benchmark, and show the table of the run; the records are the host's."""
+    arguments = ["run", *tasks, "--model", "scripted/reference", "--state", str(folder / "state")]
     print(f"\nThe model that knows the answers: benchhost {' '.join(arguments)}", flush=True)
     return subprocess.run([sys.executable, "-m", "benchhost", *arguments], check=False).returncode
 
@@ -99,8 +143,11 @@ def launch(folder: Path, port: int) -> None:
     id alone might meanwhile be that of another program.
     """
     folder.mkdir(exist_ok=True)
+    problems, config = folder.resolve() / "problems.jsonl", folder / "benchhost.toml"
+    problems.write_text(json.dumps(PROBLEM) + "\n", "utf-8")
+    config.write_text(f"[benchmarks.humaneval]\ndata = {json.dumps(str(problems))}\n", "utf-8")
     command = [sys.executable, "-m", "benchhost", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--state", str(folder / "state"), "--workers", "1"]
+    command += ["--state", str(folder / "state"), "--config", str(config), "--workers", "1"]
     with (folder / "host.json").open("w") as note, (folder / "host.log").open("w") as log:
         fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
         process = subprocess.Popen(
@@ -139,12 +186,13 @@ def is_free(port: int) -> bool:
 
 
 def wait_until_healthy(folder: Path, host: str) -> bool:
-    """Wait for the first healthy answer of the benchmark; show the host's log when there is none."""
+    """Wait for the first healthy answers of the benchmarks; show the host's log when there is none."""
     deadline = time.monotonic() + SECONDS_TO_START
     while running_host(folder) and time.monotonic() < deadline:
         try:
-            call(f"{host}/b/arithmetic/health")
-        except OSError:  # refused while the host starts, 503 while the benchmark loads
+            for name in BENCHMARKS:
+                call(f"{host}/b/{name}/health")
+        except OSError:  # refused while the host starts, 503 while a benchmark loads
             time.sleep(0.1)
         else:
             return True

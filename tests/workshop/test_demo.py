@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     demo("stop", tmp_path / ".demo")
 
 
-def demo(action: str, folder: Path, port: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(DEMO), action, "--folder", str(folder), "--port", str(port)]
+def demo(action: str, folder: Path, port: int = 0, under: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    command = [*under, sys.executable, str(DEMO), action, "--folder", str(folder), "--port", str(port)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
@@ -49,8 +50,12 @@ def test_the_demo_grades_leaves_the_host_running_and_stops_it(folder: Path, port
     assert tasks >= 100
     assert 0 < low < score < high < 100
     assert "arithmetic" in {plugin["name"] for plugin in plugins(port)}
+    assert "  a right program: all tests passed\n  a wrong one: a test failed\n" in first.stdout
+    assert "ends before the tests: the process of the program ended" in first.stdout
+    assert "reads a file of this machine: an exception was raised" in first.stdout
     assert "benchhost run arithmetic --model scripted/reference" in first.stdout
-    assert re.search(r"^score +100\.00% ", first.stdout, re.MULTILINE), "the table of a run is shown"
+    assert "benchhost run terminal count-errors --model scripted/reference" in first.stdout
+    assert len(re.findall(r"^score +100\.00% ", first.stdout, re.MULTILINE)) == 2, "the tables of both runs are shown"
 
     second = demo("start", folder, port)
     until = first.stdout.index("\nrun ")  # which every demo calls otherwise
@@ -70,3 +75,14 @@ def test_a_port_that_is_taken_is_said_to_be(folder: Path) -> None:
     assert refused.returncode == 1
     assert refused.stderr == f"Port {port} is taken by another program. Name another: make demo PORT={port + 1}\n"
     assert not folder.exists()
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare(1) to forbid what is to be forbidden")
+def test_where_no_sandbox_can_be_had_the_demo_says_so_and_goes_on(folder: Path, port: int) -> None:
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    said = demo("start", folder, port, under=["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"])
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "No sandbox can be had on this machine" in said.stdout
+    assert "`benchhost doctor` and docs/grading-code.md say what to change." in said.stdout
+    assert "run arithmetic" in said.stdout
+    assert "run terminal" not in said.stdout
