@@ -12,6 +12,8 @@ from benchhost.cli.display import tell, watch
 from benchhost.cli.run_options import print_json
 from benchhost.cli.session import Session
 from benchhost.cli.stored import opened_store
+from benchhost.runner.account import BUDGET
+from benchhost.runner.config import RunOptions
 from benchhost.runner.exits import ExitCode
 from benchhost.runner.run import Outcome, stored_config
 from benchhost.settings import Settings
@@ -43,7 +45,7 @@ def carry_out(session: Session, *, as_json: bool, state: str) -> int:
         from benchhost.cli.report import show_summary
 
         show_summary(outcome.summary, outcome.status, outcome.reason)
-        click.echo(f"\n{_next(outcome, other)}{state}")
+        click.echo(f"\n{_next(outcome, other, session.options)}{state}")
     return outcome.exit_code
 
 
@@ -67,10 +69,14 @@ async def _comparable(settings: Settings, run_id: str) -> RunRecord | None:
     return None
 
 
-def _next(outcome: Outcome, other: RunRecord | None) -> str:
-    """Say which command comes next."""
+def _next(outcome: Outcome, other: RunRecord | None, options: RunOptions) -> str:
+    """Say which command comes next. A run whose budget is spent goes no further without more."""
     if outcome.status in ("incomplete", "failed"):
-        return f"Carry it on: benchhost runs resume {outcome.run}"
+        more = ""
+        if outcome.reason.startswith(BUDGET):
+            more += " --max-cost USD" if options.max_cost is not None else ""
+            more += " --max-tokens-total N" if options.max_tokens_total is not None else ""
+        return f"Carry it on{' with a larger budget' if more else ''}: benchhost runs resume {outcome.run}{more}"
     if outcome.status == "generated":
         return f"Have it judged: benchhost runs eval {outcome.run}"
     if outcome.status == "errors":

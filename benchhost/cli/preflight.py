@@ -9,7 +9,8 @@ import msgspec
 
 from benchhost.contract import Model, Sampling
 from benchhost.errors import ModelError, ModelThrottled, ModelUnavailable, UsageError
-from benchhost.models import RetryPolicy, for_one_question
+from benchhost.models import PriceTable, RetryPolicy, for_one_question
+from benchhost.runner.account import no_price
 from benchhost.runner.config import RunConfig
 from benchhost.runner.source import Source
 
@@ -26,13 +27,16 @@ MOST_TOKENS = 64
 """What the answer may be long. It is not read: a model that only reasons within it has answered too."""
 
 
-async def preflight(model: Model, source: Source, config: RunConfig, tell: Callable[[str], None]) -> None:
+async def preflight(
+    model: Model, source: Source, config: RunConfig, tell: Callable[[str], None], prices: PriceTable | None = None
+) -> None:
     """Ask the model once, cheaply, with the sampling of the run. That the plugin and the host answer is known by now.
 
-    A model that is only throttled is left to the run, which knows how to wait.
+    A model that is only throttled is left to the run, which knows how to wait. ``prices`` are given for a run
+    with a limit on its cost, which cannot be kept when nobody knows what this call cost.
 
     Raises :class:`~benchhost.errors.ModelError` when it does not answer, and
-    :class:`~benchhost.errors.UsageError` when ``scripted/reference`` has no gold answers.
+    :class:`~benchhost.errors.UsageError` when ``scripted/reference`` has no gold answers, or there is no price.
     """
     if model.name.startswith("scripted/"):
         if model.name == "scripted/reference" and source.reference is None:
@@ -47,7 +51,9 @@ async def preflight(model: Model, source: Source, config: RunConfig, tell: Calla
         if not asked.done():
             tell(f"Waiting for {model.name} to answer a short question, for up to {PATIENCE:g} seconds ...")
         async with asyncio.timeout(PATIENCE - SILENT):
-            await asked
+            usage = (await asked).usage
+        if prices is not None and prices.cost(model.name, usage) is None:
+            raise UsageError(f"--max-cost: {no_price(model.name)}. Prices are read from --prices FILE")
     except TimeoutError:
         raise ModelUnavailable(
             f"{model.name} did not answer a short question within {PATIENCE:g} seconds. {_ALL_THE_SAME}"

@@ -74,10 +74,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             name, runner = self._runner(source, model)
             source = await _of_runner(self.order, source, runner)
             config = self._config(source, name, runner, asked=not isinstance(model, NotAsked))
+            prices = load_prices(None if self.order.prices is None else Path(self.order.prices))
             if self.checks and not isinstance(model, NotAsked):
-                await preflight(model, source, config, tell)
+                asked_for = None if self.options.max_cost is None else prices
+                await preflight(model, source, config, tell, asked_for)
                 if judge is not None:
-                    await preflight(judge, source, config, tell)
+                    await preflight(judge, source, config, tell, asked_for)
             run = Run(
                 self.run_id or new_run_id(config),
                 config,
@@ -88,7 +90,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
                 judge=judge,
                 state=self.settings.state,
                 options=self.options,
-                prices=load_prices(None if self.order.prices is None else Path(self.order.prices)),
+                prices=prices,
                 limiter=None if self.order.model.startswith("scripted/") else limiter,
                 label=self.label,
                 tenant=tenant,

@@ -16,7 +16,7 @@ import msgspec
 from benchhost.contract import EvaluationStatus
 from benchhost.errors import ModelError
 from benchhost.models import Spend
-from benchhost.runner.account import BudgetReached
+from benchhost.runner.account import BUDGET, BudgetReached
 from benchhost.runner.config import RunConfig
 from benchhost.runner.progress import Snapshot
 from benchhost.runner.run import stored_config
@@ -34,7 +34,7 @@ NOT_CARRIED_ON = "it cannot be carried on: "
 STARTING = 5.0
 """Seconds within which a run that was recorded is locked by the process that carries it out."""
 
-_OURS = (STOPPED, RELOADED, CANCELLED, INTERRUPTED, NOT_CARRIED_ON, "the budget is ", "nothing says what ")
+_OURS = (STOPPED, RELOADED, CANCELLED, INTERRUPTED, NOT_CARRIED_ON, BUDGET, "nothing says what ")
 
 _ALIKE = re.compile(r"\d+ (?:attempts|evaluations) in a row failed alike \([\w. -]*\)")
 

@@ -317,4 +317,20 @@ def test_a_budget_that_is_spent_ends_the_run_with_4(benchhost, monkeypatch, prov
     assert "the budget is spent" in said.json["reason"]
     assert said.json["summary"]["attempted"] < 50
     assert benchhost("runs", "resume", "dear", "--json").code == 4, "the budget belongs to the run"
+    assert "benchhost runs resume dear --max-tokens-total N" in benchhost("runs", "resume", "dear").out
     assert benchhost("runs", "resume", "dear", "--max-tokens-total", "1000000", "--json").code == 0
+
+
+def test_a_limit_on_the_cost_is_refused_before_the_first_task_when_nobody_knows_the_price(
+    benchhost, monkeypatch, tmp_path, provider, key
+) -> None:
+    monkeypatch.setenv("DOUBLE_BASE_URL", f"{provider}/v1")
+    monkeypatch.setenv("DOUBLE_API_KEY", key)
+    call = ("run", "arithmetic", "--limit", "3", "--model", "double/any", "--max-cost", "5", "--run-id", "priced")
+    said = benchhost(*call)
+    assert (said.code, said.out) == (2, "")
+    assert "nothing says what double/any costs" in said.err
+    assert "--prices" in said.err
+    assert benchhost("runs", "show", "priced").code == 2, "nothing was recorded"
+    (tmp_path / "prices.json").write_text('{"double/*": {"input": 1, "output": 1}}')
+    assert benchhost(*call, "--prices", "prices.json").code == 0

@@ -412,6 +412,19 @@ async def test_the_budget_stops_a_run_before_it_is_overrun(desk, script):
     assert (await desk.run(options={"max_cost": 1.0})).status == "complete"
 
 
+async def test_what_is_under_way_counts_as_spent_so_that_calls_at_once_do_not_overrun_the_budget(
+    desk, doubling, script
+):
+    desk.source = doubling(40)
+    assert (await desk.run(task_count=40, options={"max_cost": 0.1, "concurrency": 1})).summary.attempted == 5
+    model = script()
+    outcome = await desk.run(model, task_count=40, options={"max_cost": 0.53, "concurrency": 20})
+    assert outcome.reason.endswith("of $0.53, and no other call fits")
+    assert len(model.asked) == 21, "26 in all, of 0.02 each"
+    assert outcome.summary.spend.cost == pytest.approx(0.52)
+    assert (await desk.run(task_count=40, options={"max_cost": 1.0})).status == "complete"
+
+
 async def test_there_is_a_warning_when_four_fifths_of_the_budget_are_spent(desk):
     session = desk.session(options={"max_tokens_total": 100, "concurrency": 1})
     outcome = await session.execute()
