@@ -191,16 +191,19 @@ class Run:
         left = WorkLeft(self._source, config, self.options.retry)
         states: Counter[tuple[str, str | None, Work]] = Counter()
         async for page in self._store.attempts(self.id, latest=False):
+            spend = Spend()
             for record in page:
                 work = left.by(record)
                 if plan.saw(record, work):
-                    self._account.take(_add(progress.spend, record.spend), config.model)
+                    spend.add(_spend.decode(record.spend))
                     if record.evaluation is not None and b'"spend"' in record.evaluation:
                         self._saw_judge(record.evaluation)  # else there is no need to read it
                     if record.latest and work is not Work.GENERATE:
                         states[record.status, record.evaluation_status, work] += 1
                         if work is Work.NOTHING and record.score is not None:
                             progress.scored_earlier(record.score)
+            progress.spend.add(spend)
+            self._account.take(spend, config.model)
         for (status, judged, work), count in states.items():
             finished = (work is Work.NOTHING and judged is not None) or not self.options.evaluate
             progress.counted_earlier(status, judged if work is Work.NOTHING else None, count, finished=finished)
@@ -411,12 +414,6 @@ def stored_config(record: RunRecord) -> RunConfig:
 
 def _cost_something(attempt: Attempt) -> bool:
     return attempt.spend.calls > attempt.spend.failures
-
-
-def _add(total: Spend, spend: bytes) -> Spend:
-    one = _spend.decode(spend)
-    total.add(one)
-    return one
 
 
 def _shown(name: str, value: object) -> str:
