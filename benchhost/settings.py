@@ -131,6 +131,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Where the issuer's keys are; none finds out at the issuer."),
     ] = None
     max_body_mb: Annotated[int, Meta(description="Largest body of a request, in megabytes.", ge=1)] = 64
+    read_timeout: Annotated[
+        float,
+        Meta(
+            description="Seconds within which the head of a request must be there, and then its body; a large body is "
+            "given a second more for each 64 KiB.",
+            gt=0,
+        ),
+    ] = 30.0
+    max_connections: Annotated[
+        int, Meta(description="Connections that are open at once in each worker; further ones wait.", ge=16)
+    ] = 4096
+    max_connections_per_peer: Annotated[
+        int,
+        Meta(
+            description="Connections of one address that are open at once in each worker. Behind a proxy, whose "
+            "address is everybody's, as many as the proxy may have.",
+            ge=1,
+        ),
+    ] = 512
+    hosts: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Names by which callers may address this host, separated by commas, beside addresses and "
+            "localhost. None is any name; or, on a host that is open on this machine alone, none."
+        ),
+    ] = None
     max_running: Annotated[int, Meta(description="Evaluations of one benchmark that run at once.", ge=1)] = 64
     max_queued: Annotated[int, Meta(description="Evaluations of one benchmark that may wait to run.", ge=0)] = 1000
     max_running_per_tenant: Annotated[

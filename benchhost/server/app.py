@@ -12,8 +12,9 @@ from litestar.di import NamedDependency, Provide
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.routes import HTTPRoute
-from litestar.types import Receive, Scope, Send
+from litestar.types import HTTPScope, Receive, Scope, Send
 
+from benchhost.errors import Busy
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted, admit, echoing, pinned, served
 from benchhost.server.host import Host
@@ -46,30 +47,38 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection."""
-        if "//" in scope.get("path", ""):  # some clients join their base URL and the path with one slash too many
+        if scope["type"] not in (ScopeType.HTTP, ScopeType.WEBSOCKET):
+            await self._litestar(scope, receive, send)
+            return
+        if "//" in scope["path"]:  # some clients join their base URL and the path with one slash too many
             scope["path"] = _SLASHES.sub("/", scope["path"])
         if scope["type"] == ScopeType.WEBSOCKET:
             await self._sockets.serve(scope, receive, send)
             return
-        if scope["type"] == ScopeType.HTTP:
-            try:
-                if scope["path"] != "/health":
-                    await self._host.plugins_found()
-                admitted = pinned(scope, await admit(scope, self._host))
-            except Exception as error:  # a check_auth may fail in any way, and must then let nobody in
-                await send_problem(send, error)
-                return
-            if admitted.pinned is not None:
-                send = echoing(send, admitted.pinned)
-            with admitted.benchmark.in_use() if admitted.benchmark is not None else nullcontext():
-                raw = self._raw.get(admitted.path) if scope["method"] == "POST" and admitted.name is not None else None
-                if raw is not None:
-                    await raw.answer(self._host, admitted, scope, receive, send)
-                else:
-                    scope.setdefault("state", {})["admitted"] = admitted
-                    await self._litestar(scope, receive, send)
+        try:
+            with self._host.connections.request(scope["client"]):
+                await self._answer(scope, receive, send)
+        except Busy as error:  # only ever from the first line
+            await send_problem(send, error)
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        try:
+            self._host.heads.check(scope)
+            if scope["path"] != "/health":
+                await self._host.plugins_found()
+            admitted = pinned(scope, await admit(scope, self._host))
+        except Exception as error:  # a check_auth may fail in any way, and must then let nobody in
+            await send_problem(send, error)
             return
-        await self._litestar(scope, receive, send)
+        if admitted.pinned is not None:
+            send = echoing(send, admitted.pinned)
+        with admitted.benchmark.in_use() if admitted.benchmark is not None else nullcontext():
+            raw = self._raw.get(admitted.path) if scope["method"] == "POST" and admitted.name is not None else None
+            if raw is not None:
+                await raw.answer(self._host, admitted, scope, receive, send)
+            else:
+                scope.setdefault("state", {})["admitted"] = admitted
+                await self._litestar(scope, receive, send)
 
 
 def _litestar(host: Host) -> Litestar:

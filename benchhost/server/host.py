@@ -22,6 +22,8 @@ from benchhost.evaluation.setups import Setups
 from benchhost.log import get_logger
 from benchhost.registry import Fault
 from benchhost.server.bodies import Bodies
+from benchhost.server.connections import Connections
+from benchhost.server.heads import Heads
 from benchhost.server.policy import policy_of
 from benchhost.server.sandboxes import own_provider
 from benchhost.settings import Settings
@@ -50,7 +52,9 @@ class Host:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.largest_body = settings.max_body_mb * 1024 * 1024
-        self.bodies = Bodies(self.largest_body)
+        self.bodies = Bodies(self.largest_body, settings.read_timeout)
+        self.heads = Heads(settings)
+        self.connections = Connections(settings.port, settings.max_connections_per_peer)
 
     async def open(self, *, wait: bool = True) -> None:
         """Open the store, tidy up after workers that were killed, and begin to load the plugins.
@@ -109,6 +113,8 @@ class Host:
         self._opened.push_async_callback(self.gatekeeper.close)
         await self.gatekeeper.open()
         self.sandboxes.open()
+        watching = asyncio.create_task(self.connections.watch())
+        self._opened.callback(watching.cancel)
 
     async def plugins_found(self) -> None:
         """Wait until it is known which plugins are installed. Loading them goes on.

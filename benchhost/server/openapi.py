@@ -31,7 +31,6 @@ from benchhost.errors import (
     NoVersions,
     StoreFailed,
     TenantRequired,
-    TooLarge,
     TrialRefused,
     Unauthorized,
     Unavailable,
@@ -42,7 +41,7 @@ from benchhost.server import problems
 from benchhost.server.auth import Admitted, is_public, takes_version
 from benchhost.server.documented import Documented, documented, documented_of
 from benchhost.server.host import Host
-from benchhost.server.raw import EVENTS, JSON, JSON_LINES, OCTETS
+from benchhost.server.raw import EVENTS, JSON, JSON_LINES, OCTETS, READING
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
 from benchhost.wire.native import Problem
 
@@ -155,7 +154,7 @@ class Document:
                 errors += [NoVersions, InvalidVersion]
                 errors += [UnknownVersion] if takes_version(path) else []
         if told.body is not None:
-            errors += [Malformed, TooLarge, Busy]
+            errors += [Malformed, *READING]
         decides_itself = not rules.isdisjoint(("check_auth", "resolve_tenant"))
         if not needs_nothing and (self._schemes or decides_itself):
             errors.append(Unauthorized)

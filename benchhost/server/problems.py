@@ -112,7 +112,43 @@ class Conflict(RequestError):
     title = "Conflict"
 
 
+class HeadRefused(RequestError):
+    """A header is missing, or there twice, and could be understood in more than one way."""
+
+    slug = "head-refused"
+    title = "The head of the request is ambiguous"
+
+
+class HeadTooLarge(RequestError):
+    """The headers are larger than any request needs."""
+
+    slug = "head-too-large"
+    title = "The headers are too large"
+
+
+class WrongHost(RequestError):
+    """The request is addressed to a name that is not this host's."""
+
+    slug = "wrong-host"
+    title = "The request is addressed to another host"
+
+
+class TooSlow(RequestError):
+    """The body does not arrive in time."""
+
+    slug = "too-slow"
+    title = "The body came too slowly"
+
+
+class Encoded(RequestError):
+    """The body is compressed, or encoded in another way: a few bytes of it could become any number."""
+
+    slug = "encoded"
+    title = "The body is encoded"
+
+
 STATUS |= {NotFound: 404, RunsNotAllowed: 403, SandboxesNotAllowed: 403, Conflict: 409, FileRefused: 422}
+STATUS |= {HeadRefused: 400, TooSlow: 408, Encoded: 415, WrongHost: 421, HeadTooLarge: 431}
 
 
 def status_of(error: type[Exception]) -> int:

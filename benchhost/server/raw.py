@@ -26,7 +26,7 @@ from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted, served
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
-from benchhost.server.problems import send_problem
+from benchhost.server.problems import Encoded, TooSlow, send_problem
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -66,6 +66,13 @@ class Reply(msgspec.Struct):
 Route = Callable[[Call], Awaitable[Reply]]
 
 
+_UNENCODED = {b"content-encoding": b"identity", b"transfer-encoding": b"chunked"}
+
+
+READING: tuple[type[Exception], ...] = (TooLarge, Busy, Encoded, TooSlow)
+"""What reading a body may raise, beside what is said of its content."""
+
+
 class RawRoute(msgspec.Struct, frozen=True):
     """A function of bytes at its path below a benchmark; ``status`` is that of a good answer."""
 
@@ -74,12 +81,11 @@ class RawRoute(msgspec.Struct, frozen=True):
 
     async def answer(self, host: Host, admitted: Admitted, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer a request that was let in."""
-        held, body = 0, None
+        room, body = host.bodies.room(), None
         try:
             benchmark = await served(host, admitted)
-            accept, length = checked_headers(scope, host)
-            held = host.bodies.hold(length)
-            body = await read_body(receive, host.largest_body)
+            accept = checked_headers(scope, host)
+            body = await host.bodies.read(receive, room)
             reply = await self.route(Call(host, benchmark, admitted, accept, body))
         except Exception as error:
             if body is None and isinstance(error, TooLarge | Busy):
@@ -88,7 +94,7 @@ class RawRoute(msgspec.Struct, frozen=True):
         else:
             await _send(send, self.status, reply)
         finally:
-            host.bodies.let_go(held)
+            room.let_go()
 
 
 def raw_post(path: str, *, tags: list[str], status: int = 200, **what: Any) -> Callable[[Route], HTTPRouteHandler]:
@@ -136,45 +142,25 @@ def from_memory(what: str, dataset_of: Callable[[HTTPScope], str | None]) -> Cal
     return middleware
 
 
-def checked_headers(scope: HTTPScope, host: Host) -> tuple[str, int]:
-    """Refuse a body that is too large or no JSON before it is read.
+def checked_headers(scope: HTTPScope, host: Host, *, json: bool = True) -> str:
+    """Refuse a body that is too large, encoded or, where it has to be, no JSON before it is read.
 
-    Returns what the caller accepts, and the most bytes that the body may have.
+    Returns what the caller accepts. Raises :class:`~benchhost.errors.TooLarge`, :class:`~benchhost.errors.Busy`,
+    :class:`~benchhost.server.problems.Encoded` and :class:`~benchhost.errors.Malformed`.
     """
-    accept, length = "", host.largest_body
-    content_type = b""
+    accept = content_type = b""
     for name, value in scope["headers"]:
         if name == b"content-length":
-            length = int(value)
-            if length > host.largest_body:
-                raise too_large(host.largest_body)
+            host.bodies.must_fit(int(value))
         elif name == b"content-type":
             content_type = value
         elif name == b"accept":
-            accept = value.decode("latin-1")
-    if content_type.partition(b";")[0].strip().lower() != b"application/json":
+            accept = value
+        elif _UNENCODED.get(name, value) != value and value.strip().lower() != _UNENCODED[name]:
+            raise Encoded(f"Send the body as it is: this host decodes nothing that {name.decode()} may say.")
+    if json and content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise Malformed("expected a body of the content type application/json", ("header", "content-type"))
-    return accept, length
-
-
-async def read_body(receive: Receive, largest: int) -> bytes:
-    """Read a body.
-
-    Raises :class:`~benchhost.errors.TooLarge`, and :class:`~benchhost.errors.Malformed` when it ends early.
-    """
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Malformed("the body ended early")
-        assert message["type"] == "http.request"
-        parts.append(message["body"])
-        size += len(message["body"])
-        if size > largest:
-            raise too_large(largest)
-        if not message["more_body"]:
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+    return accept.decode("latin-1")
 
 
 async def _discard_rest(receive: Receive) -> None:
@@ -183,11 +169,6 @@ async def _discard_rest(receive: Receive) -> None:
         async with asyncio.timeout(DISCARD_FOR):
             while (message := await receive())["type"] == "http.request" and message["more_body"]:
                 pass
-
-
-def too_large(largest: int) -> TooLarge:
-    """Make the error of a body that is larger than ``largest`` bytes."""
-    return TooLarge(f"The body is larger than the {largest // (1024 * 1024)} MB that this host accepts.")
 
 
 async def _send(send: Send, status: int, reply: Reply) -> None:

@@ -22,7 +22,6 @@ from benchhost.errors import (
     SandboxNotFound,
     SandboxUnavailable,
     SandboxUnsupported,
-    TooLarge,
     UnknownSandbox,
 )
 from benchhost.evaluation.own_sandboxes import HOST, TENANT, OwnSandboxes
@@ -30,7 +29,7 @@ from benchhost.sandbox.local.images import is_path
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import FileRefused, SandboxesNotAllowed, answer_to
-from benchhost.server.raw import JSON_LINES, OCTETS, checked_headers, read_body
+from benchhost.server.raw import JSON_LINES, OCTETS, READING, checked_headers
 from benchhost.server.sandbox_access import own_sandbox, public_id
 from benchhost.wire import sandboxes as wire
 from benchhost.wire.bodies import decode
@@ -137,7 +136,7 @@ async def read_file(
     "/v1/sandboxes/{sandbox_id:str}/files",
     tags=["sandboxes"],
     status_code=204,
-    opt=documented(takes_bytes=True, raises=[*_ONE, FileRefused, TooLarge, Busy]),
+    opt=documented(takes_bytes=True, raises=[*_ONE, FileRefused, *READING]),
 )
 async def write_file(
     host: NamedDependency[Host],
@@ -195,20 +194,21 @@ def _shown(own: OwnSandboxes, info: SandboxInfo) -> wire.SandboxAnswer:
 
 async def _json(request: AnyRequest, host: Host) -> bytes:
     """Read a body that must be declared to be JSON: a page of another site may not send that unasked."""
-    _, length = checked_headers(request.scope, host)
-    return await _read(request, host, length)
+    checked_headers(request.scope, host)
+    return await _read(request, host)
 
 
 async def _octets(request: AnyRequest, host: Host) -> bytes:
-    return await _read(request, host, host.largest_body)
+    checked_headers(request.scope, host, json=False)
+    return await _read(request, host)
 
 
-async def _read(request: AnyRequest, host: Host, length: int) -> bytes:
-    held = host.bodies.hold(length)
+async def _read(request: AnyRequest, host: Host) -> bytes:
+    room = host.bodies.room()
     try:
-        return await read_body(request.receive, host.largest_body)
+        return await host.bodies.read(request.receive, room)
     finally:
-        host.bodies.let_go(held)
+        room.let_go()
 
 
 async def _heard(sandbox: Sandbox, given: wire.CommandRequest) -> AsyncIterator[bytes]:

@@ -7,13 +7,16 @@ import contextlib
 import fcntl
 import math
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 from litestar.types import Message, Receive, Scope, Send
@@ -38,6 +41,12 @@ SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 BACKLOG = 4096
 """Connections that may wait to be accepted."""
+
+READ_AT_ONCE = 128 * 1024
+"""The most bytes of a connection that are read and not yet looked at; a head that is larger is answered with 431."""
+
+SPARE = 512
+"""Descriptors of a worker that are not connections, at the most."""
 
 
 class Server(MPServer):
@@ -162,6 +171,10 @@ def serve(settings: Settings) -> None:
         runtime_mode=RuntimeModes.st,  # one thread feeds the one event loop: a second only hands work over
         http=HTTPModes.http1,
         backlog=BACKLOG,
+        backpressure=_connections(settings.max_connections),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=math.ceil(settings.read_timeout * 1000), max_buffer_size=READ_AT_ONCE
+        ),
         log_level=LogLevels(settings.log_level),
         log_dictconfig=log.GRANIAN,
         respawn_failed_workers=True,
@@ -173,12 +186,32 @@ def serve(settings: Settings) -> None:
 
     def load(_: str) -> Worker:
         end_with_parent(me, signal.SIGTERM)  # a worker whose server was killed would keep the port and the state
-        return Worker(settings)
+        return Worker(msgspec.structs.replace(settings, port=port))
 
     try:
         server.serve(target_loader=load)
     finally:
         os.close(lock)
+
+
+def _connections(wanted: int) -> int:
+    """Say how many connections a worker can hold, and have the system allow it as many as it may.
+
+    A worker that has no descriptor left could accept nothing, read no file, and start no grader.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted + SPARE if hard == resource.RLIM_INFINITY else min(wanted + SPARE, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    possible = max(16, min(wanted, most - SPARE))
+    if possible < wanted:
+        _log.warning(
+            "the system lets a process have too few descriptors for the connections that are wanted",
+            max_connections=wanted,
+            possible=possible,
+            descriptors=hard,
+        )
+    return possible
 
 
 def _port(address: str, port: int) -> int:

@@ -226,21 +226,34 @@ class Sockets:
         """Serve one WebSocket, from its handshake to its end."""
         socket = Socket(scope, receive, send)
         handler = SOCKETS.get(parted(scope["path"])[1])
-        if handler is None or not socket.is_of_this_site:
+        if handler is None or not socket.is_of_this_site or not self._can_be_gone_by(scope):
             await socket.refuse()
             return
         await socket.accept()
         self._open += 1
         try:
-            if self._open > self._host.settings.max_sockets:
-                await socket.close(TRY_AGAIN_LATER, "This host has as many WebSockets open as it takes; retry later.")
-            else:
-                await self._converse(handler, scope, socket)
+            with self._host.connections.request(scope["client"]):
+                await self._serve(handler, scope, socket)
+        except Busy as error:
+            await socket.close(TRY_AGAIN_LATER, str(error))
         except Gone:
             _log.debug("a client has hung up", path=scope["path"])
         finally:
             self._open -= 1
             await socket.let_go()
+
+    def _can_be_gone_by(self, scope: Scope) -> bool:
+        try:
+            self._host.heads.check(scope)
+        except RequestError:
+            return False
+        return True
+
+    async def _serve(self, handler: Callable[[Conversation], Awaitable[None]], scope: Scope, socket: Socket) -> None:
+        if self._open > self._host.settings.max_sockets:
+            await socket.close(TRY_AGAIN_LATER, "This host has as many WebSockets open as it takes; retry later.")
+        else:
+            await self._converse(handler, scope, socket)
 
     async def _converse(self, handler: Callable[[Conversation], Awaitable[None]], scope: Scope, socket: Socket) -> None:
         host = self._host

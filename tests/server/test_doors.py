@@ -13,7 +13,7 @@ import urllib.request
 
 import pytest
 
-from benchhost.errors import Busy
+from benchhost.errors import Busy, TooLarge
 from benchhost.server.bodies import TIMES, Bodies
 from benchhost.testing import install_plugin, serving
 
@@ -47,7 +47,7 @@ def test_a_request_is_answered_by_the_plugin_that_let_it_in(tmp_path):
         host, port = server.url.removeprefix("http://").split(":")
         assert get(f"{server.url}/b/own/version")[0] == 200
         with socket.create_connection((host, int(port)), timeout=30) as slow:
-            head = ["POST /b/own/evaluate-response HTTP/1.1", "Host: x", "Content-Type: application/json"]
+            head = ["POST /b/own/evaluate-response HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
             slow.sendall("\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body[:5])
             time.sleep(0.3)  # until it is let in
             install_plugin(tmp_path / "plugins", "own", CLOSED, version="1.0")
@@ -79,13 +79,21 @@ def test_a_plugin_is_not_given_the_settings_of_the_host_or_of_other_plugins(tmp_
 
 
 def test_bodies_have_room_until_there_is_none():
-    bodies = Bodies(largest=10)
-    held = [bodies.hold(TIMES * 10 - 1), bodies.hold(1)]
+    bodies = Bodies(largest=10, patience=1)
+    rooms = [bodies.room() for _ in range(TIMES)]
+    for room in rooms:
+        room.take(9)
+        room.take(1)
+    other = bodies.room()
     with pytest.raises(Busy):
-        bodies.hold(1)
-    for size in held:
-        bodies.let_go(size)
-    assert bodies.hold(TIMES * 10) == TIMES * 10
+        bodies.must_fit(1)
+    with pytest.raises(Busy):
+        other.take(1)
+    with pytest.raises(TooLarge):
+        rooms[0].take(1)
+    rooms[0].let_go()
+    other.take(10)
+    assert other.size == 10
 
 
 @pytest.mark.parametrize("broken", ["state", "database", "endless"])
