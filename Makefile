@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8765
+SECONDS ?= 60
 
 BIN := $(VENV)/bin
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
@@ -12,7 +13,7 @@ LOCK := uv pip compile pyproject.toml --group dev --universal --python-version 3
 	--custom-compile-command "make lock" --output-file requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test tests again lint format demo demo-stop perf lock upgrade clean
+.PHONY: help setup test tests again lint format demo demo-stop fuzz perf lock upgrade clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +51,11 @@ demo: $(READY) ## Start a host, grade over HTTP, run a model, and leave the host
 
 demo-stop: $(READY) ## Stop the host of the demo
 	@$(BIN)/python docs/demo.py stop
+
+fuzz: $(READY) ## Fuzz for long: routes, sockets, and each decoder for SECONDS=60, guided by atheris where there is a wheel
+	@BENCHHOST_FUZZ_LONG=1 $(BIN)/python -m pytest --quiet tests/fuzz
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3,<4' || true
+	@$(BIN)/python tests/fuzz/guided.py --seconds $(SECONDS)
 
 perf: $(READY) ## Measure the host against a service of the same routes (some minutes)
 	@$(BIN)/python tests/perf/run.py
