@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from benchhost.errors import CandidateFailed, CandidateRaised
 from benchhost.sandbox import CodeJudge, Limits
 from benchhost.sandbox.judge.values import NotPlain, read, write
+from benchhost.sandbox.local import users
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRON = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()])}
@@ -237,6 +238,12 @@ def test_nothing_is_left_when_a_judge_is_closed():
     while _zygotes() - zygotes and time.monotonic() < until:
         time.sleep(0.05)
     assert _zygotes() - zygotes == set()
+
+
+def test_submitted_code_is_nobody_who_has_a_sandbox():
+    for user in (users.FIRST, users.FIRST + users.COUNT - 1):
+        assert users.JUDGED > users.holder_of(user) > user
+    assert users.JUDGED < 1 << 16, "a container may have no higher ids"
 
 
 def test_a_judge_that_has_lost_its_zygote_gets_another():

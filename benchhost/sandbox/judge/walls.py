@@ -17,13 +17,11 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from benchhost.sandbox.judge.root import Root
-from benchhost.sandbox.local import kernel, limits, mounts, seccomp
+from benchhost.sandbox.local import kernel, limits, mounts, seccomp, users
 
 NOBODY = 1000
-"""The user and group that everything here belongs to, inside."""
-
-OUTSIDE = 0x5F00_0000
-"""The user and group that these are on this machine, when it is root who judges. Nobody else is called that."""
+"""The user and group that everything here belongs to, inside. To the machine, they are the judge's own, or
+:data:`~benchhost.sandbox.local.users.JUDGED` when it is root who judges."""
 
 ADVICE = (
     "Submitted code runs only where Linux lets this server make namespaces. For an ordinary user, see the sysctls "
@@ -152,7 +150,7 @@ def put_up(hidden: Collection[str]) -> Walls | None:
     What lies in the directories ``hidden`` is not seen from within. Raises :class:`NoWalls`.
     """
     privileged = os.geteuid() == 0
-    outside = (OUTSIDE, OUTSIDE) if privileged else (os.geteuid(), os.getegid())
+    outside = (users.JUDGED, users.JUDGED) if privileged else (os.geteuid(), os.getegid())
     told, tell = os.pipe()
     try:
         pid = kernel.clone(kernel.ALL_NAMESPACES)

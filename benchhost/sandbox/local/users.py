@@ -5,7 +5,10 @@ from __future__ import annotations
 import socket
 
 FIRST, COUNT = 50_000, 5_000
-"""The ids, which are also there in a container whose ids are a part of the machine's."""
+"""The ids, which are also there in a container whose ids are a part of the machine's. The holders' come next."""
+
+JUDGED = FIRST + 2 * COUNT
+"""Who submitted code is that the code judge runs (:mod:`benchhost.sandbox.judge`): no sandbox, nor its holder."""
 
 
 def holder_of(user: int) -> int:
