@@ -19,7 +19,7 @@ async def test_an_attack_succeeds_where_nothing_confines_it(attack, unconfined, 
     if attack.needs == "root" and os.geteuid() != 0:
         pytest.skip("only the superuser can do that, confined or not")
     state = tmp_path / "state"
-    opening = partial(unconfined.open, {"state": str(state)})
+    opening = partial(unconfined.open, {"folder": str(state)})
     [finding] = [each async for each in attack_provider(opening, [attack], places=(state,))]
     if finding.verdict == "not applicable":
         pytest.skip(f"this machine has none of what is attacked: {finding.why}")
