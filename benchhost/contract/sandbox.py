@@ -208,7 +208,8 @@ class Sandbox(abc.ABC):
         """Listen at a TCP port of the sandbox's own loopback, for whoever is inside.
 
         What connects to ``127.0.0.1:port`` in there is accepted here. So a sandbox that reaches nothing can be
-        lent one thing. The socket does not block, and is the caller's to close.
+        lent one thing. The port 0 is one that is free, which ``getsockname`` of the socket says. The socket does not
+        block, and is the caller's to close.
 
         Raises :class:`~benchhost.errors.SandboxUnsupported` where the provider cannot do that, and
         :class:`~benchhost.errors.SandboxError` when the port is taken.

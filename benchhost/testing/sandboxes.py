@@ -109,6 +109,16 @@ class ProviderSuite:
             knock = await neighbour.run(["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/4321"])
             assert not knock.ok
 
+    async def test_a_port_that_is_free_is_found_for_who_names_none(self, sandbox: Sandbox) -> None:
+        try:
+            listeners = [await sandbox.listen(0), await sandbox.listen(0)]
+        except SandboxUnsupported:
+            return
+        ports = [listener.getsockname()[1] for listener in listeners]
+        for listener in listeners:
+            listener.close()
+        assert len({0, *ports}) == 3
+
     # --- sandboxes come, are found, and go
 
     async def test_a_sandbox_is_found_by_its_id(self, provider: Provider, sandbox: Sandbox) -> None:

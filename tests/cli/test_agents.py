@@ -139,7 +139,8 @@ def test_an_agent_is_given_its_secrets_and_nothing_else_of_the_environment(bench
 def test_an_agent_asks_the_model_of_the_run_from_a_sandbox_without_a_network(benchhost, agent, state):
     script = """
     body='{"model": "scripted/echo", "messages": [{"role": "user", "content": "said plain"}]}'
-    exec 3<>/dev/tcp/127.0.0.1/4141
+    port=${OPENAI_BASE_URL#http://127.0.0.1:}
+    exec 3<>/dev/tcp/127.0.0.1/${port%/v1}
     printf 'POST /v1/chat/completions HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n' >&3
     printf 'Content-Length: %s\\r\\n\\r\\n%s' ${#body} "$body" >&3
     cat <&3 | grep -o 'said plain' > /tmp/said
@@ -151,6 +152,27 @@ def test_an_agent_asks_the_model_of_the_run_from_a_sandbox_without_a_network(ben
     )
     assert said.json["summary"]["score"] == 1.0, (state / "runs/m/plain/epoch-1/attempt-1/agent.stderr").read_text()
     assert said.json["summary"]["spend"]["calls"] == 1, "the call is on the account of the attempt"
+
+
+def test_an_agent_whose_model_is_not_asked_any_more_has_not_failed(benchhost, agent, state):
+    script = """
+    port=${OPENAI_BASE_URL#http://127.0.0.1:}
+    body='{"model": "scripted/echo", "messages": [{"role": "user", "content": "said plain"}]}'
+    for turn in 1 2; do
+        exec 3<>/dev/tcp/127.0.0.1/${port%/v1}
+        printf 'POST /v1/chat/completions HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n' >&3
+        printf 'Content-Length: %s\\r\\n\\r\\n%s' ${#body} "$body" >&3
+        cat <&3
+    done
+    exit 3
+    """
+    contract = "name: speaker\nrun_cmd: bash /bundle/speaker/agent.sh {problem_statement_path}\nfinal_output: /tmp/said"
+    flags = ("--agent", agent(contract, script), "--model", "scripted/echo", "--max-tokens", "1", "--run-id", "b")
+    said = benchhost("run", "written", "plain", *flags, "--json")
+    assert said.code == 4, said.out
+    told = (state / "runs/b/plain/epoch-1/attempt-1/agent.stdout").read_text()
+    assert "HTTP/1.1 200" in told and "HTTP/1.1 400" in told and '"code":"budget"' in told
+    assert said.json["summary"]["statuses"].get("error", 0) == 0
 
 
 def test_artifacts_are_kept_and_a_required_one_must_be_there(benchhost, agent, state):

@@ -6,6 +6,7 @@ metered and charged as those of any runner are.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -17,11 +18,20 @@ import msgspec
 from benchhost.contract import ChatMessage, Completion, Model, Sampling, Sandbox
 from benchhost.errors import ModelError, ModelThrottled, SandboxUnsupported
 
-PORT = 4141
-"""Where the model is, inside of a sandbox."""
-
-LARGEST = 32 * 1024 * 1024
+LARGEST = 16 * 1024 * 1024
 """Bytes of one request."""
+
+MOST_AT_ONCE = 16
+"""Requests of one agent that are read and answered at once; others wait."""
+
+MOST_CONNECTIONS = 128
+"""Connections of one agent; those beyond are hung up on: each takes a descriptor of whoever carries out the run."""
+
+ENDS_WITHIN = 0.5
+"""Seconds that an answer may still take when the agent has ended: nobody is there to read it."""
+
+_OF_THE_AGENT = ("bad_request", "context_overflow", "content_filter")
+"""Kinds of failures for which it matters what was asked: they are the agent's to deal with."""
 
 
 class _Part(msgspec.Struct, tag_field="type", tag="text"):
@@ -67,41 +77,75 @@ class _Request(msgspec.Struct):
         return Sampling(**given) if given else None
 
 
-@asynccontextmanager
-async def model_within(sandbox: Sandbox, model: Model | None) -> AsyncIterator[dict[str, str]]:
-    """Let what is in a sandbox ask a model; yield the variables by which OpenAI's clients find it.
+class Lent:
+    """A model that is lent to a sandbox: ``env`` are the variables by which OpenAI's clients find it, if it is.
 
-    There are none without a model to lend, and where the provider cannot do that: an agent must then reach its
-    model by itself.
+    ``failure`` is why the model did not answer when it was last asked, unless that was for what it was asked.
+    """
+
+    def __init__(self) -> None:
+        self.env: dict[str, str] = {}
+        self.failure: ModelError | None = None
+
+
+@asynccontextmanager
+async def model_within(sandbox: Sandbox, model: Model | None) -> AsyncIterator[Lent]:
+    """Let what is in a sandbox ask a model, at a port that nothing else has there.
+
+    There are no variables without a model to lend, and where the provider cannot do that: an agent must then reach
+    its model by itself.
     """
     from aiohttp import web
 
+    lent = Lent()
     if model is None:
-        yield {}
+        yield lent
         return
     try:
-        listener = await sandbox.listen(PORT)
+        listener = await sandbox.listen(0)
     except SandboxUnsupported:
-        yield {}
+        yield lent
         return
-    gateway = _Gateway(model)
-    app = web.Application(client_max_size=LARGEST)
-    app.router.add_post("/v1/chat/completions", gateway.complete)
-    app.router.add_get("/v1/models", gateway.models)
-    serving = web.AppRunner(app, access_log=None)
-    await serving.setup()
-    try:
-        await web.SockSite(serving, listener).start()
-        yield {"OPENAI_BASE_URL": f"http://127.0.0.1:{PORT}/v1", "OPENAI_API_KEY": "none-is-needed"}
-    finally:
-        await serving.cleanup()
-        listener.close()
+    with listener:
+        gateway = _Gateway(model, lent)
+        app = web.Application(client_max_size=LARGEST)
+        app.router.add_post("/v1/chat/completions", gateway.complete)
+        app.router.add_get("/v1/models", gateway.models)
+        # Nothing is unpacked that is small until it is, and nobody is asked for whom nobody waits.
+        serving = web.AppRunner(app, access_log=None, auto_decompress=False, handler_cancellation=True)
+        await serving.setup()
+        server = serving.server
+        assert server is not None
+
+        def answering() -> asyncio.Protocol:
+            return server() if len(server.connections) < MOST_CONNECTIONS else _Refusing()
+
+        port = listener.getsockname()[1]
+        try:
+            listening = await asyncio.get_running_loop().create_server(answering, sock=listener)
+            try:
+                lent.env = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "none-is-needed"}
+                yield lent
+            finally:
+                listening.close()
+        finally:
+            await server.shutdown(ENDS_WITHIN)
+            await serving.cleanup()
+
+
+class _Refusing(asyncio.Protocol):
+    """Hangs up at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 class _Gateway:
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, lent: Lent) -> None:
         self._model = model
+        self._lent = lent
         self._names = {model.name, model.name.partition("/")[2]}
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def models(self, _: Any) -> Any:
         """List the one model that there is."""
@@ -109,6 +153,10 @@ class _Gateway:
 
     async def complete(self, request: Any) -> Any:
         """Answer a request for a chat completion."""
+        async with self._room:
+            return await self._answered(request)
+
+    async def _answered(self, request: Any) -> Any:
         try:
             asked = msgspec.json.decode(await request.read(), type=_Request)
             if asked.model not in self._names:
@@ -122,10 +170,11 @@ class _Gateway:
             return _refused(400, str(error), "invalid_request_error")
         try:
             completion = await self._model.complete(messages, sampling)
-        except ModelThrottled as error:
-            return _refused(429, str(error), "rate_limit_exceeded")
         except ModelError as error:
-            return _refused(error.status if error.status and error.status < 500 else 502, str(error), error.kind)
+            if error.kind not in _OF_THE_AGENT:
+                self._lent.failure = error
+            return _refused(_status_of(error), str(error), error.kind)
+        self._lent.failure = None
         return await _streamed(request, completion, asked) if asked.stream else _json(_whole(completion, asked))
 
 
@@ -173,6 +222,15 @@ def _usage(completion: Completion) -> dict[str, int]:
     usage = completion.usage
     asked, made = (usage.input_tokens, usage.output_tokens) if usage is not None else (0, 0)
     return {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
+
+
+def _status_of(error: ModelError) -> int:
+    """Say by which status clients know whether to ask again."""
+    if isinstance(error, ModelThrottled):
+        return 429
+    if error.status is not None and 400 <= error.status < 500:
+        return error.status
+    return 502 if error.retriable else 400
 
 
 def _refused(status: int, message: str, kind: str) -> Any:

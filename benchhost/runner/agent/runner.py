@@ -27,6 +27,7 @@ from benchhost.contract import (
 )
 from benchhost.errors import SandboxFileError, SandboxUnavailable, UsageError
 from benchhost.log import mask, register_secret
+from benchhost.runner.account import BudgetReached
 from benchhost.runner.agent.bundle import copy_bundle, digest_of_bundle
 from benchhost.runner.agent.contract import PROBLEM, AgentContract, read_contract
 from benchhost.runner.agent.gateway import model_within
@@ -110,8 +111,11 @@ class AgentRunner(Runner[Task]):
                 return _failed(task, f"install failed ({_how(ended)}): {said}")
         command = self._contract.command(self._contract.run_cmd, values)
         seconds = self._seconds(environment, context)
-        async with model_within(sandbox, model if self._lends else None) as where:
-            ended, said = await self._run(sandbox, command, environment.cwd, where, seconds, context.log_dir / "agent")
+        async with model_within(sandbox, model if self._lends else None) as lent:
+            log = context.log_dir / "agent"
+            ended, said = await self._run(sandbox, command, environment.cwd, lent.env, seconds, log)
+        if lent.failure is not None and (not ended.ok or isinstance(lent.failure, BudgetReached)):
+            raise lent.failure  # which is no failure of the agent
         if ended.reason == "sandbox_gone":
             raise SandboxUnavailable(f"the sandbox was gone before the agent had ended: {said}")
         missing = await fetch_artifacts(sandbox, self._contract.artifacts, task.id, context.log_dir / "artifacts")
