@@ -154,10 +154,14 @@ def test_an_agent_asks_the_model_of_the_run_from_a_sandbox_without_a_network(ben
     assert said.json["summary"]["spend"]["calls"] == 1, "the call is on the account of the attempt"
 
 
-def test_an_agent_whose_model_is_not_asked_any_more_has_not_failed(benchhost, agent, state):
+def test_an_agent_whose_model_is_not_asked_any_more_has_not_failed(
+    benchhost, agent, state, monkeypatch, provider, key
+):
+    monkeypatch.setenv("DOUBLE_BASE_URL", f"{provider}/v1")
+    monkeypatch.setenv("DOUBLE_API_KEY", key)
     script = """
     port=${OPENAI_BASE_URL#http://127.0.0.1:}
-    body='{"model": "scripted/echo", "messages": [{"role": "user", "content": "said plain"}]}'
+    body='{"model": "double/any", "messages": [{"role": "user", "content": "said plain"}]}'
     for turn in 1 2; do
         exec 3<>/dev/tcp/127.0.0.1/${port%/v1}
         printf 'POST /v1/chat/completions HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n' >&3
@@ -167,7 +171,7 @@ def test_an_agent_whose_model_is_not_asked_any_more_has_not_failed(benchhost, ag
     exit 3
     """
     contract = "name: speaker\nrun_cmd: bash /bundle/speaker/agent.sh {problem_statement_path}\nfinal_output: /tmp/said"
-    flags = ("--agent", agent(contract, script), "--model", "scripted/echo", "--max-tokens", "1", "--run-id", "b")
+    flags = ("--agent", agent(contract, script), "--model", "double/any", "--max-tokens-total", "1", "--run-id", "b")
     said = benchhost("run", "written", "plain", *flags, "--json")
     assert said.code == 4, said.out
     told = (state / "runs/b/plain/epoch-1/attempt-1/agent.stdout").read_text()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 import shutil
 import signal
 import site
@@ -167,6 +168,61 @@ async def test_sandboxes_that_are_to_stay_do(config):
         assert await (await second.get(sandbox.id)).read("/tmp/note") == b"here"
         await second.delete(sandbox.id)
     await until(lambda: keeper_of(config) is None)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+async def test_everything_ends_when_the_folder_is_taken_away(config, tmp_path, moved):
+    word = f"{5 * 10**6 + os.getpid()}"
+    async with await opened({**config, "stay": "true"}) as provider:
+        sandbox = await provider.create(SandboxSpec())
+        await sandbox.run(f"setsid sleep {word} > /dev/null 2>&1 &")
+        await until(lambda: processes(word))
+        keeper = keeper_of(config)
+        if moved:
+            Path(config["folder"]).rename(tmp_path / "elsewhere")
+        else:
+            shutil.rmtree(config["folder"])
+        await until(lambda: processes(word) == [] and not psutil.pid_exists(keeper))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has other users")
+async def test_what_is_elsewhere_ends_too_when_the_folder_is_taken_away(config):
+    async with await opened({**config, "isolation": "uid"}) as provider:
+        sandbox = await provider.create(SandboxSpec())
+        shutil.rmtree(config["folder"])
+        await until(lambda: not list(Path("/tmp").glob(f"benchhost-{sandbox.id}")))
+
+
+async def test_what_cannot_be_written_about_a_sandbox_is_its_own_failure(config, provider):
+    well = await provider.create(SandboxSpec())
+    keeper = keeper_of(config)
+    limit = resource.prlimit(keeper, resource.RLIMIT_FSIZE)
+    resource.prlimit(keeper, resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        with pytest.raises(SandboxUnavailable):
+            await provider.create(SandboxSpec())
+    finally:
+        resource.prlimit(keeper, resource.RLIMIT_FSIZE, limit)
+    assert (await well.run("echo well")).text == "well\n"
+    assert (await (await provider.create(SandboxSpec())).run("true")).ok
+    await until(lambda: len(folders_in(config)) == 2)
+
+
+@pytest.mark.parametrize("room", [3, 5, 7])
+async def test_a_sandbox_for_which_there_are_no_descriptors_leaves_nothing(config, provider, room):
+    well = await provider.create(SandboxSpec())
+    keeper = keeper_of(config)
+    before = len(list(Path(f"/proc/{keeper}/fd").iterdir()))
+    limit = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
+    resource.prlimit(keeper, resource.RLIMIT_NOFILE, (before + room, limit[1]))
+    try:
+        with pytest.raises(SandboxUnavailable):
+            await provider.create(SandboxSpec())
+    finally:
+        resource.prlimit(keeper, resource.RLIMIT_NOFILE, limit)
+    assert (await well.run("echo well")).text == "well\n"
+    await until(lambda: len(list(Path(f"/proc/{keeper}/fd").iterdir())) == before)
+    await until(lambda: len(folders_in(config)) == 1)
 
 
 async def test_whoever_opens_it_at_the_same_time_shares_a_keeper(config):

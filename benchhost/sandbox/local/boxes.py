@@ -39,7 +39,10 @@ _BASE = "/tmp/benchhost-"  # noqa: S108 - its name cannot be guessed
 
 @dataclass
 class Box:
-    """A sandbox. ``pid`` is its holder's, ``preparing`` that of the process which copies its files before."""
+    """A sandbox. ``pid`` is its holder's, ``preparing`` that of the process which copies its files before.
+
+    ``outside`` is what its folder says of what is elsewhere, if anything is.
+    """
 
     id: str
     folder: str
@@ -48,6 +51,7 @@ class Box:
     label: Message
     stays: bool
     lease: socket.socket | None = None
+    outside: Message | None = None
     pid: int = -1
     lifeline: int = -1
     ready: int = -1
@@ -63,17 +67,16 @@ class Box:
 
         Raises ``OSError``.
         """
-        opened = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        lifeline, self.lifeline = os.pipe2(os.O_CLOEXEC)
-        self.ready, theirs = os.pipe2(os.O_CLOEXEC)
-        listener = listen(opened)
         start = namespaces.start if self.tier == "namespaces" else folders.start
-        try:
+        with contextlib.ExitStack() as opened:
+            folder = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, folder)
+            lifeline, self.lifeline = os.pipe2(os.O_CLOEXEC)
+            opened.callback(os.close, lifeline)
+            self.ready, theirs = os.pipe2(os.O_CLOEXEC)
+            opened.callback(os.close, theirs)
+            listener = opened.enter_context(listen(folder))
             self.pid = start(self.plan, Ends(listener, lifeline, theirs))
-        finally:
-            listener.close()
-            for file in (opened, lifeline, theirs):
-                os.close(file)
 
     def end(self) -> None:
         """Have it end. A holder with namespaces takes everything with it; any other one has to do it itself."""
@@ -91,10 +94,8 @@ class Box:
             if file >= 0:
                 os.close(file)
         self.lifeline = self.ready = -1
-        removing = remove(self.folder)
-        if self.lease is not None:
-            self.lease.close()
-        return removing
+        with self.lease or contextlib.nullcontext():
+            return remove(self.folder, self.outside)
 
     def write_label(self) -> None:
         """Say what there is, now that it is ready."""
@@ -122,7 +123,10 @@ class Box:
             self._measure(self.plan.space.folder)
 
     def _measure(self, folder: str) -> None:
-        self.measuring = os.fork()
+        try:
+            self.measuring = os.fork()
+        except OSError:  # this machine has as many processes as it may have; there is another look
+            return
         if self.measuring == 0:
             over = 0
             try:
@@ -141,21 +145,31 @@ def make(folder: str, asked: Message, *, tier: str) -> Box:
 
     Raises ``OSError``.
     """
+    with contextlib.ExitStack() as undoing:
+        box = _made(folder, asked, tier, undoing)
+        undoing.pop_all()
+    return box
+
+
+def _made(folder: str, asked: Message, tier: str, undoing: contextlib.ExitStack) -> Box:
     box_id = secrets.token_hex(16)
     place = os.path.join(folder, box_id)
-    os.mkdir(place, 0o700)
-    user, group, lease = os.geteuid(), os.getegid(), None
+    user, group, lease, outside = os.geteuid(), os.getegid(), None, None
     if user == 0:
         user, lease = take_user()
         group = user
+        undoing.callback(lease.close)
+    os.mkdir(place, 0o700)
+    undoing.callback(remove, place)
     has_root = tier == "namespaces"
     image = asked["root"]
     space = Space(None, asked["disk"] * GB)
     places: dict[str, str] = {}
     if not has_root:
         space.folder = _BASE + box_id
+        outside = {"folder": space.folder, "user": user if lease else None}
         with open(os.path.join(place, OUTSIDE), "w", encoding="utf-8") as file:
-            json.dump({"folder": space.folder, "user": user if lease else None}, file)
+            json.dump(outside, file)
         places = folders.furnish(space.folder, user, group)
     elif asked["layer"] is not None or space.size > quota.memory_of_machine() // IN_MEMORY:
         space.folder = os.path.join(place, "space")
@@ -180,6 +194,7 @@ def make(folder: str, asked: Message, *, tier: str) -> Box:
         },
         stays=asked["stays"],
         lease=lease,
+        outside=outside,
     )
     if asked["layer"] is not None:
         box.preparing = _copy(asked["layer"], os.path.join(place, "space", layer_of(image)), user, group)
@@ -191,22 +206,27 @@ def _copy(source: str, target: str, user: int, group: int) -> int:
     return _run(f'cp -a -- "$1" "$2" && {owner}', source, target, str(user), str(group))
 
 
-def remove(folder: str) -> int | None:
-    """Take a sandbox's folder away; return the process that does, if that takes one."""
+def remove(folder: str, told: Message | None = None) -> int | None:
+    """Take a sandbox's folder away, if it is there, and what of it is elsewhere; ``told`` is what that is, if known.
+
+    Returns the process that does it, if that takes one.
+    """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(folder, LABEL))  # so that nobody takes it for a sandbox any more
     outside = ""
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
-        with open(os.path.join(folder, OUTSIDE), encoding="utf-8") as file:
-            told = json.load(file)
+        if told is None:
+            with open(os.path.join(folder, OUTSIDE), encoding="utf-8") as file:
+                told = json.load(file)
         if told["user"] is not None and told["user"] >= FIRST:
             folders.end_all_of(told["user"])
         if os.path.basename(folder) == told["folder"].removeprefix(_BASE):
             outside = told["folder"]
     if not outside and not os.path.isdir(os.path.join(folder, "space")):
-        for name in os.listdir(folder):
-            os.unlink(os.path.join(folder, name))
-        os.rmdir(folder)
+        with contextlib.suppress(FileNotFoundError):  # somebody has taken it away
+            for name in os.listdir(folder):
+                os.unlink(os.path.join(folder, name))
+            os.rmdir(folder)
         return None
     mode = 'chmod -R u+rwx -- "$@" 2>/dev/null;' if os.geteuid() else ""
     return _run(f'{mode} exec rm -rf -- "$@"', *([outside] if outside else []), folder)

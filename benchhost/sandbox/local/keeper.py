@@ -2,7 +2,8 @@
 
 There is one for each folder, whoever uses it: the lock says so. Everybody who has opened the provider is connected
 to it. When the last of them hangs up, killed or not, the sandboxes end, but for those that are to stay; and when there
-are none of these either, the keeper does. When the keeper is killed, all holders lose their lifelines.
+are none of these either, the keeper does. When the keeper is killed, all holders lose their lifelines. When somebody
+takes the folder away, nobody finds anything in it any more, so everything ends.
 
 It has one thread and imports little, because what it imports is what forking a holder costs.
 """
@@ -18,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -35,6 +37,9 @@ READY = b"ready"
 READY_WITHIN = 60.0
 """Seconds that a sandbox may take to get ready."""
 
+LOOKS_EVERY = 2.0
+"""Seconds between two looks at whether the folder is still there."""
+
 
 class AlreadyKept(Exception):
     """Another keeper has the folder."""
@@ -45,6 +50,7 @@ class Keeper:
     """A keeper, which serves until nobody needs it."""
 
     folder: str
+    lock: int
     listener: socket.socket
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     connections: set[socket.socket] = field(default_factory=set)
@@ -54,7 +60,7 @@ class Keeper:
     asking: dict[str, socket.socket] = field(default_factory=dict)  # who waits for a sandbox, by its id
 
     def serve(self) -> None:
-        """Serve until nobody is connected and no sandbox is left."""
+        """Serve until nobody is connected and no sandbox is left, or the folder is gone."""
         woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -63,16 +69,30 @@ class Keeper:
         self._on(woken, lambda: self._reap(woken))
         self._on(self.listener, self._accept)
         until = time.monotonic() + READY_WITHIN  # whoever started it is about to connect
+        next_look = 0.0
         while self.connections or self.boxes or time.monotonic() < until:
             if self.connections:
                 until = 0.0
-            patience = boxes.MEMORY_EVERY if self.boxes else 1.0 if until else None
-            for key, _ in self.selector.select(patience):
+            for key, _ in self.selector.select(boxes.MEMORY_EVERY if self.boxes else LOOKS_EVERY):
                 key.data()
             now = time.monotonic()
+            if now >= next_look:
+                next_look = now + LOOKS_EVERY
+                if not self._has_folder():
+                    for box in self.boxes.values():
+                        box.end()
+                    if not self.boxes:
+                        return
             for box in self.boxes.values():
                 box.look(now)
             self._end_orphans()
+
+    def _has_folder(self) -> bool:
+        """Say whether the folder is still there, and still has the lock that we hold."""
+        try:
+            return os.path.samestat(os.stat(os.path.join(self.folder, LOCK)), os.fstat(self.lock))
+        except OSError:
+            return False
 
     def _on(self, file: int | socket.socket, do: Callable[[], object]) -> None:
         self.selector.register(file, selectors.EVENT_READ, do)
@@ -149,12 +169,17 @@ class Keeper:
         if said:
             self._refuse(box, said.decode(errors="replace"))
             return
-        connection = self.asking.pop(box.id)
-        if connection in self.connections:
-            box.write_label()
-            _answer(connection, {"id": box.id})
-        else:
+        if self.asking[box.id] not in self.connections:
+            del self.asking[box.id]
             box.end()  # whoever asked for it has gone, and nobody else knows of it
+            return
+        try:
+            box.write_label()
+        except OSError as error:  # the disk is full, say
+            box.end()
+            self._refuse(box, error.strerror or str(error))
+        else:
+            _answer(self.asking.pop(box.id), {"id": box.id})
 
     def _delete(self, connection: socket.socket, box_id: str) -> None:
         box = self.boxes.get(box_id)
@@ -195,13 +220,18 @@ class Keeper:
     def _gone(self, box: Box) -> None:
         del self.boxes[box.id]
         if box.ready >= 0:
-            self.selector.unregister(box.ready)
+            with contextlib.suppress(KeyError):  # it could not begin
+                self.selector.unregister(box.ready)
         if box.id in self.asking:
             self._refuse(box, "its holder has ended")
         self.orphaned = self.orphaned or box.tier == "landlock"
-        removing = box.tidy_up()
-        if removing is not None:
-            self.removing.add(removing)
+        try:
+            removing = box.tidy_up()
+        except OSError:  # whatever it is, the others are kept; who keeps the folder next tries again
+            traceback.print_exc()
+        else:
+            if removing is not None:
+                self.removing.add(removing)
         for connection in box.waiting:
             _answer(connection, {})
 
@@ -241,7 +271,7 @@ def keep(folder: str, host: Iterable[int]) -> None:
     for name in os.listdir(os.path.join(folder, SANDBOXES)):  # their keeper is gone, and so are they
         boxes.remove(os.path.join(folder, SANDBOXES, name))
     opened = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    keeper = Keeper(folder, listen(opened))
+    keeper = Keeper(folder, lock, listen(opened))
     os.close(opened)
     for each in host:
         keeper.welcome(socket.socket(fileno=each))
