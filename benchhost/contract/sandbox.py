@@ -40,7 +40,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a sandbox is made of.
 
     ``image`` or ``snapshot`` says what lies in it; with neither, the provider's default does. ``env`` are
-    variables of every command, ``cwd`` the directory that commands start in. ``idle_timeout`` and
+    variables of every command, ``cwd`` the directory that commands start in, which is not made: a command that finds
+    none there does not run. Without it, they start where the image says, or the provider. ``idle_timeout`` and
     ``lifetime`` are the seconds after the last command, and after its creation, when it is deleted.
 
     Raises ``ValueError`` when both an image and a snapshot are given.

@@ -38,6 +38,9 @@ LOOKS_FOR = 900.0
 DELETES_WITHIN = 120.0
 """Seconds that deleting a sandbox may take."""
 
+CREATES_WITHIN = 60.0
+"""Seconds that are waited at the end for sandboxes that are still being made, so that they can be deleted."""
+
 WAITS, PAUSE = 30.0, 0.5
 """Seconds for which a provider that can make no more is asked again, and between two times that it is asked."""
 
@@ -58,6 +61,7 @@ class OwnSandboxes:
         self._host = hashlib.sha256(b"sandboxes\0" + key).hexdigest()[:32]
         self._opening: asyncio.Task[Provider] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._creating: set[asyncio.Future[Sandbox]] = set()
         self._deleting: set[asyncio.Task[None]] = set()
         self._lent: set[str] = set()
         self._left: set[str] = set()
@@ -133,6 +137,8 @@ class OwnSandboxes:
     async def _created(self, spec: SandboxSpec) -> Sandbox:
         """Make a sandbox; if we are cancelled meanwhile, it is deleted as soon as it is there."""
         creating = asyncio.ensure_future(self._create(spec))
+        self._creating.add(creating)
+        creating.add_done_callback(self._creating.discard)
         try:
             return await asyncio.shield(creating)
         except asyncio.CancelledError:
@@ -219,9 +225,12 @@ class OwnSandboxes:
             await asyncio.gather(self._looking, return_exceptions=True)
         for sandbox_id in list(self._lent):
             self._begin_to_delete(sandbox_id)
+        if self._creating:  # for who is not there any more: they are deleted as soon as they are there
+            await asyncio.wait(self._creating, timeout=CREATES_WITHIN)
+            await asyncio.sleep(0)
         while self._deleting:
             await asyncio.gather(*self._deleting)
-        if not self._left:
+        if not (self._left or self._creating):
             (self._folder / self._owner.id).unlink(missing_ok=True)
         if self._opening is not None:
             self._opening.cancel()

@@ -65,12 +65,17 @@ async def create_sandbox(
     own = _own(host)
     spec = _wanted(decode(_sandbox, await _json(request, host)), host.settings.sandbox_images)
     most = host.settings.max_sandboxes_per_tenant
+    too_many = Busy(f"There are {most} sandboxes of yours, as many as may be; delete one first.", COME_BACK)
     if len(await own.list(tenant)) >= most:
-        raise Busy(f"There are {most} sandboxes of yours, as many as may be; delete one first.", COME_BACK)
+        raise too_many
     try:
         made = await own.create(tenant, spec)
     except SandboxBusy as error:
         raise Busy("The host can make no more sandboxes at the moment; retry later.", COME_BACK) from error
+    there = [info.id for info in await own.list(tenant)]
+    if made.id in there[most:]:  # others were made at the same time, perhaps by other workers
+        await own.delete(tenant, made.id)
+        raise too_many
     return _shown(own, await made.info())
 
 

@@ -154,9 +154,7 @@ def test_an_agent_asks_the_model_of_the_run_from_a_sandbox_without_a_network(ben
     assert said.json["summary"]["spend"]["calls"] == 1, "the call is on the account of the attempt"
 
 
-def test_an_agent_whose_model_is_not_asked_any_more_has_not_failed(
-    benchhost, agent, state, monkeypatch, provider, key
-):
+def test_an_agent_whose_model_is_not_asked_any_more_has_not_failed(benchhost, agent, state, monkeypatch, provider, key):
     monkeypatch.setenv("DOUBLE_BASE_URL", f"{provider}/v1")
     monkeypatch.setenv("DOUBLE_API_KEY", key)
     script = """
@@ -175,7 +173,9 @@ def test_an_agent_whose_model_is_not_asked_any_more_has_not_failed(
     said = benchhost("run", "written", "plain", *flags, "--json")
     assert said.code == 4, said.out
     told = (state / "runs/b/plain/epoch-1/attempt-1/agent.stdout").read_text()
-    assert "HTTP/1.1 200" in told and "HTTP/1.1 400" in told and '"code":"budget"' in told
+    assert "HTTP/1.1 200" in told
+    assert "HTTP/1.1 400" in told
+    assert '"code":"budget"' in told
     assert said.json["summary"]["statuses"].get("error", 0) == 0
 
 

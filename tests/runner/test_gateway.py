@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from benchhost.contract import Completion
-from benchhost.errors import ContextOverflow, ModelUnavailable
+from benchhost.errors import ContextOverflow, ModelUnavailable, SandboxUnsupported
 from benchhost.runner.agent import gateway
 from benchhost.runner.agent.gateway import model_within
 
@@ -71,6 +71,15 @@ async def test_what_the_agent_asked_for_is_its_own_failure():
         status, said = await ask(lent)
         assert (status, said["error"]["code"]) == (400, "context_overflow")
         assert lent.failure is None
+
+
+async def test_where_a_model_cannot_be_lent_it_is_said_why():
+    class Walled:
+        async def listen(self, port):
+            raise SandboxUnsupported("no network of its own")
+
+    async with model_within(Walled(), Answers()) as lent:
+        assert (lent.env, lent.why_not) == ({}, "no network of its own")
 
 
 async def test_nobody_waits_for_an_answer_when_the_agent_has_ended():

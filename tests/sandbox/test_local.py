@@ -89,6 +89,10 @@ def keeper_of(config):
     return None
 
 
+def descriptors_of(pid):
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 # Whose they are
 
 
@@ -179,7 +183,7 @@ async def test_everything_ends_when_the_folder_is_taken_away(config, tmp_path, m
         await until(lambda: processes(word))
         keeper = keeper_of(config)
         if moved:
-            Path(config["folder"]).rename(tmp_path / "elsewhere")
+            shutil.move(config["folder"], tmp_path / "elsewhere")
         else:
             shutil.rmtree(config["folder"])
         await until(lambda: processes(word) == [] and not psutil.pid_exists(keeper))
@@ -212,7 +216,7 @@ async def test_what_cannot_be_written_about_a_sandbox_is_its_own_failure(config,
 async def test_a_sandbox_for_which_there_are_no_descriptors_leaves_nothing(config, provider, room):
     well = await provider.create(SandboxSpec())
     keeper = keeper_of(config)
-    before = len(list(Path(f"/proc/{keeper}/fd").iterdir()))
+    before = descriptors_of(keeper)
     limit = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
     resource.prlimit(keeper, resource.RLIMIT_NOFILE, (before + room, limit[1]))
     try:
@@ -221,7 +225,7 @@ async def test_a_sandbox_for_which_there_are_no_descriptors_leaves_nothing(confi
     finally:
         resource.prlimit(keeper, resource.RLIMIT_NOFILE, limit)
     assert (await well.run("echo well")).text == "well\n"
-    await until(lambda: len(list(Path(f"/proc/{keeper}/fd").iterdir())) == before)
+    await until(lambda: descriptors_of(keeper) == before)
     await until(lambda: len(folders_in(config)) == 1)
 
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import pytest
@@ -167,6 +168,14 @@ def test_there_is_a_limit_for_each_tenant(client):
     assert answer.status == 429
     assert "3 sandboxes" in answer.detail
     assert int(answer.headers["retry-after"]) > 0
+
+
+def test_the_limit_holds_for_who_asks_many_times_at_once(server, client, make_documented_client):
+    clients = [make_documented_client(server.url) for _ in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        statuses = list(pool.map(lambda each: each.post("/v1/sandboxes", {}).status, clients))
+    assert set(statuses) <= {201, 429}
+    assert len(client.get("/v1/sandboxes").json["sandboxes"]) == statuses.count(201) <= 3
 
 
 def test_an_id_that_is_nobodys_is_unknown(client):

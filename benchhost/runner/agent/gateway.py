@@ -80,11 +80,13 @@ class _Request(msgspec.Struct):
 class Lent:
     """A model that is lent to a sandbox: ``env`` are the variables by which OpenAI's clients find it, if it is.
 
-    ``failure`` is why the model did not answer when it was last asked, unless that was for what it was asked.
+    ``why_not`` is why it cannot be lent. ``failure`` is why the model did not answer when it was last asked, unless
+    that was for what it was asked.
     """
 
     def __init__(self) -> None:
         self.env: dict[str, str] = {}
+        self.why_not: str | None = None
         self.failure: ModelError | None = None
 
 
@@ -103,7 +105,8 @@ async def model_within(sandbox: Sandbox, model: Model | None) -> AsyncIterator[L
         return
     try:
         listener = await sandbox.listen(0)
-    except SandboxUnsupported:
+    except SandboxUnsupported as error:
+        lent.why_not = str(error)
         yield lent
         return
     with listener:

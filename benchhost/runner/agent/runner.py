@@ -26,12 +26,14 @@ from benchhost.contract import (
     Task,
 )
 from benchhost.errors import SandboxFileError, SandboxUnavailable, UsageError
-from benchhost.log import mask, register_secret
+from benchhost.log import get_logger, mask, register_secret
 from benchhost.runner.account import BudgetReached
 from benchhost.runner.agent.bundle import copy_bundle, digest_of_bundle
 from benchhost.runner.agent.contract import PROBLEM, AgentContract, read_contract
 from benchhost.runner.agent.gateway import model_within
 from benchhost.runner.agent.kept import fetch_artifacts
+
+_log = get_logger()
 
 INSTALL_TIMEOUT = 600.0
 """Seconds that installing an agent may take."""
@@ -75,6 +77,7 @@ class AgentRunner(Runner[Task]):
         self._lends = lends
         self._folder = folder
         self._bundle: Path | None = None
+        self._told = False
         self._opened = ExitStack()
         files = "" if folder is None else digest_of_bundle(folder)
         self.version = hashlib.sha256(msgspec.json.encode([contract, files])).hexdigest()[:16]  # type: ignore[misc]
@@ -112,6 +115,9 @@ class AgentRunner(Runner[Task]):
         command = self._contract.command(self._contract.run_cmd, values)
         seconds = self._seconds(environment, context)
         async with model_within(sandbox, model if self._lends else None) as lent:
+            if lent.why_not is not None and not self._told:
+                self._told = True
+                _log.warning("the agent must reach its model by itself", agent=self.name, why=lent.why_not)
             log = context.log_dir / "agent"
             ended, said = await self._run(sandbox, command, environment.cwd, lent.env, seconds, log)
         if lent.failure is not None and (not ended.ok or isinstance(lent.failure, BudgetReached)):
