@@ -17,6 +17,7 @@ COMMANDS = {
     "serve": ("benchhost.cli.serve", "Serve the installed benchmarks over HTTP."),
     "reload": ("benchhost.cli.serve", "Have a running server load the installed plugins anew."),
     "plugins": ("benchhost.cli.plugins", "List the installed plugins and what is wrong with them."),
+    "new": ("benchhost.cli.new", "Write a plugin that works, to be changed into your own."),
     "check": ("benchhost.cli.check", "Check that a benchmark is sound before anyone submits to it."),
     "leakcheck": ("benchhost.cli.leakcheck", "Look whether a host shows anything of what a benchmark hides."),
     "doctor": ("benchhost.cli.doctor", "Say what is enforced here, what is not, and what to change."),
