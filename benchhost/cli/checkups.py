@@ -99,6 +99,8 @@ def _access(settings: Settings) -> Checkup:
 
 def _secrets(settings: Settings, config: Path | None) -> Checkup:
     """Look whether other users of this machine may read what is secret."""
+    from benchhost.server.host import PID_FILE
+
     said: list[str] = []
     outcome: Outcome = "ok"
     file = config or Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_FILE)
@@ -106,7 +108,7 @@ def _secrets(settings: Settings, config: Path | None) -> Checkup:
         outcome = "problem"
         said.append(f"{file} holds {', '.join(held)}, and everybody on this machine may read it: chmod 600 {file}")
     for path in sorted(settings.state.glob("*")):
-        if path.is_file() and _is_open(path):
+        if path.name != PID_FILE and path.is_file() and _is_open(path):  # whose process it is, anybody can see
             outcome = "problem"
             said.append(f"{path} is the host's own, and everybody on this machine may read it: chmod 600 {path}")
     return Checkup("secrets", outcome, said or ["no other user of this machine may read them"])

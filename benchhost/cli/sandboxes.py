@@ -115,7 +115,7 @@ async def _create(settings: Settings, spec: SandboxSpec) -> dict[str, Any]:
         return told | {"resources": msgspec.to_builtins(spec.resources)}
 
 
-@click.command("exec")
+@click.command("exec", context_settings={"allow_interspersed_args": False})
 @click.argument("sandbox_id", metavar="ID")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 @click.option("--cwd", metavar="PATH", help="The directory that it starts in.")
@@ -140,15 +140,22 @@ async def _create(settings: Settings, spec: SandboxSpec) -> dict[str, Any]:
 def exec_(sandbox_id: str, command: tuple[str, ...], as_json: bool, config: Path | None, **flags: Any) -> None:
     """Run a command in a sandbox.
 
-    One word is a line for its shell; several are a program and its arguments, of which those behind -- are
-    no options of this command. It ends with the exit code of the command; with 128 and more for a signal,
-    124 at its deadline, and 125 when it was ended for another reason, which is said on standard error.
+    One word is a line for its shell; several are a program and its arguments. What stands behind the ID is
+    the command's, so options of this one stand before it. It ends with the exit code of the command; with 128
+    and more for a signal, 124 at its deadline, and 125 when it was ended for another reason, which is said on
+    standard error.
     """
     names = ("cwd", "env", "timeout", "max_output", "stdin")
     asked = {name: flags.pop(name) for name in names}
     asked["env"] = _pairs("--env", asked["env"])
     asked["max_output"] *= 1024 * 1024
     asked["stdin"] = sys.stdin.buffer.read() if asked["stdin"] else b""
+    if command[0] == "--":
+        command = command[1:]
+    elif command[0].startswith("-"):
+        raise click.UsageError(f"{command[0]} stands behind the ID, and options stand before it")
+    if not command:
+        raise click.UsageError("say which command: there is none behind --")
     line = command[0] if len(command) == 1 else command
 
     async def carry_out() -> int:

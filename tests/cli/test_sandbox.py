@@ -56,9 +56,18 @@ def test_a_command_in_a_sandbox_says_what_it_says_and_ends_as_it_ends(sandbox, b
 
 
 def test_several_words_are_a_program_and_its_arguments(sandbox, benchhost) -> None:
-    said = benchhost("sandbox", "exec", sandbox, "--cwd", "/tmp", "--", "ls", "-d", "..", "$COLOUR ;")
+    said = benchhost("sandbox", "exec", "--cwd", "/tmp", sandbox, "ls", "-d", "..", "$COLOUR ;")
     assert said.out == "..\n"
     assert "$COLOUR ;" in said.err
+    assert benchhost("sandbox", "exec", sandbox, "sh", "-c", "exit 5").code == 5
+    assert benchhost("sandbox", "exec", sandbox, "--", "echo $((2 + 2))").out == "4\n"
+
+
+def test_an_option_behind_the_id_of_a_sandbox_is_no_program(benchhost) -> None:
+    said = benchhost("sandbox", "exec", "any", "--cwd", "/tmp", "ls")
+    assert said.code == 2
+    assert "--cwd stands behind the ID, and options stand before it" in said.err
+    assert benchhost("sandbox", "exec", "any", "--").code == 2
 
 
 def test_a_command_in_a_sandbox_is_told_of_as_json(sandbox, benchhost) -> None:
@@ -226,8 +235,11 @@ def test_the_doctor_finds_secrets_that_lie_open(checks, tmp_path, state) -> None
     Path("benchhost.toml").write_text('api_key = "very secret"\n')
     Path("benchhost.toml").chmod(0o600)
     assert checks()[1]["secrets"]["outcome"] == "ok"
-    Path("benchhost.toml").chmod(0o644)
     state.mkdir()
+    (state / "benchhost.pid").write_text("1")
+    (state / "benchhost.pid").chmod(0o644)
+    assert checks()[1]["secrets"]["outcome"] == "ok", "a process id is no secret"
+    Path("benchhost.toml").chmod(0o644)
     (state / "benchhost.db").touch(0o644)
     (state / "benchhost.db").chmod(0o644)
     code, found = checks()
