@@ -11,7 +11,9 @@ import msgspec
 from benchhost.cli.order import Order
 from benchhost.cli.stored import opened_store
 from benchhost.client import Client
-from benchhost.errors import UsageError
+from benchhost.errors import PluginFault, Unavailable, UsageError
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.registry import REASONS
 from benchhost.runner.given import GivenTasks, read_task_file
 from benchhost.runner.instances import Bench
 from benchhost.runner.local import LocalSource
@@ -50,8 +52,7 @@ async def opened_source(
             host = Host(msgspec.structs.replace(settings, only=(order.benchmark,), drain_timeout=DRAIN))
             await host.open()
             stack.push_async_callback(host.close)
-            hosted = host.roster.get(order.benchmark)
-            await hosted.ready()
+            hosted = await _loaded(host, order.benchmark)
             store = host.store
             bench = Bench(host.sandboxes, host.setups)
             source = await LocalSource.open(
@@ -64,3 +65,17 @@ async def opened_source(
                 raise UsageError("--problem needs exactly one TASK_ID: that of the problem")
             source = GivenTasks.from_problem(source, Path(order.problem), order.problem_id)
         yield store, source
+
+
+async def _loaded(host: Host, name: str) -> HostedBenchmark:
+    """Wait until a benchmark is loaded. Whoever gives commands here may hear why it cannot be."""
+    try:
+        hosted = host.roster.get(name)
+        await hosted.ready()
+    except Unavailable:
+        for fault in host.roster.faults():
+            if fault.entry.name == name:
+                message = f"the benchmark {name} cannot be run: {REASONS[fault.reason]}: {fault.cause}"
+                raise PluginFault(fault.reason, message) from None
+        raise
+    return hosted

@@ -27,6 +27,14 @@ def test_the_reference_answers_score_full_marks(benchhost) -> None:
     assert "benchhost runs show arithmetic-scripted-reference-" in said.out
 
 
+def test_a_benchmark_without_its_settings_is_not_run_and_the_error_says_which(benchhost) -> None:
+    said = benchhost("run", "gsm8k", "--model", "scripted/reference")
+    assert said.code == 1
+    error = said.err.strip().splitlines()[-1]
+    assert error.startswith("Error: the benchmark gsm8k cannot be run: its settings are missing or wrong: ")
+    assert "[benchmarks.gsm8k]" in error
+
+
 def test_an_echo_scores_nothing_and_that_is_no_failure(benchhost) -> None:
     said = benchhost(*ARITHMETIC, "--model", "scripted/echo", "--json")
     assert said.code == 0
