@@ -23,7 +23,7 @@ setup: $(READY) ## Make the virtual environment: the locked packages, the host a
 $(READY): requirements.lock pyproject.toml $(PLUGINS:=/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "benchhost needs Python 3.11 or newer, and $(PYTHON) is not. Name another: make PYTHON=python3.13 ..." >&2; exit 1; }
-	@test -x $(BIN)/python || { echo "Making $(VENV); this takes a minute, once."; $(PYTHON) -m venv $(VENV); }
+	@test -x $(BIN)/python || { echo "Making $(VENV), once: about 145 packages, which take from one minute to five."; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  $(patsubst %,--editable ./%,. $(PLUGINS))
