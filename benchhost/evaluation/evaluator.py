@@ -19,7 +19,7 @@ from benchhost.evaluation.claims import Claims
 from benchhost.evaluation.events import Events
 from benchhost.evaluation.frames import Answer, Note, Resumed, State
 from benchhost.evaluation.hosted import Declined, HostedBenchmark
-from benchhost.evaluation.identity import evaluation_id, neighbourhood, response_digest
+from benchhost.evaluation.identity import Identities, neighbourhood, response_digest
 from benchhost.evaluation.limits import Gate, Limits
 from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.work import Work
@@ -87,7 +87,7 @@ class Evaluator:
 
     def id_of(self, benchmark: HostedBenchmark, context: Context, submission: Submission | Work) -> str:
         """Say which evaluation the judging of something is or will be; the benchmark must be loaded."""
-        return self._claim(benchmark, context, submission.task, _what(submission)).id
+        return self._claimant(benchmark, context)(submission.task, _what(submission)).id
 
     async def evaluate(self, benchmark: HostedBenchmark, context: Context, submission: Submission | Work) -> Evaluation:
         """Judge a response, or other work; the task must be one of the dataset.
@@ -99,7 +99,7 @@ class Evaluator:
         with benchmark.in_use():
             await benchmark.ready()
             response = _what(submission)
-            claim = self._claim(benchmark, context, submission.task, response)
+            claim = self._claimant(benchmark, context)(submission.task, response)
             if claim.id not in self._running:
                 gate = self.gate(benchmark, context.tenant)
                 try:
@@ -124,9 +124,10 @@ class Evaluator:
             await benchmark.ready()
             wanted: dict[str, tuple[Claim, bytes]] = {}
             positions: dict[str, list[int]] = {}
+            claim_of = self._claimant(benchmark, context)
             for position, submission in enumerate(submissions):
                 response = submission.response.encode()
-                claim = self._claim(benchmark, context, submission.task, response)
+                claim = claim_of(submission.task, response)
                 positions.setdefault(claim.id, []).append(position)
                 wanted[claim.id] = (claim, response)
             gate = self.gate(benchmark, context.tenant)
@@ -173,32 +174,32 @@ class Evaluator:
             gate = self._gates[name, tenant] = Gate(name, limits, most, tenant=tenant, before=whole)
         return gate
 
-    def _claim(self, benchmark: HostedBenchmark, context: Context, task: str, response: bytes | Work) -> Claim:
+    def _claimant(self, benchmark: HostedBenchmark, context: Context) -> Callable[[str, bytes | Work], Claim]:
+        """Return what makes the claims of a context, of a task and what is judged about it."""
         catalogue = benchmark.catalogue(context.dataset, context.version or None)
-        digest = response.digest if isinstance(response, Work) else response_digest(response)
-        return Claim(
-            id=evaluation_id(
-                tenant=context.tenant,
-                benchmark=benchmark.name,
-                fingerprint=catalogue.fingerprint,
-                run=context.run,
+        tenant, run, fingerprint = context.tenant, context.run, catalogue.fingerprint
+        name, version, owner, now = benchmark.name, benchmark.version, self._owner.id, time.time()
+        dataset, dataset_version, positions = catalogue.name, catalogue.version or "", catalogue.positions
+        ids = Identities(tenant=tenant, benchmark=name, fingerprint=fingerprint, run=run, evaluator_version=version)
+
+        def claim(task: str, response: bytes | Work) -> Claim:
+            digest = response.digest if isinstance(response, Work) else response_digest(response)
+            return Claim(
+                id=ids.of(task, positions[task], digest),
+                tenant=tenant,
+                benchmark=name,
+                dataset=dataset,
+                fingerprint=fingerprint,
+                run=run,
                 task=task,
-                position=catalogue.positions[task],
-                response=digest,
-                evaluator_version=benchmark.version,
-            ),
-            tenant=context.tenant,
-            benchmark=benchmark.name,
-            dataset=catalogue.name,
-            fingerprint=catalogue.fingerprint,
-            run=context.run,
-            task=task,
-            response_digest=digest,
-            evaluator_version=benchmark.version,
-            owner=self._owner.id,
-            started_at=time.time(),
-            dataset_version=catalogue.version or "",
-        )
+                response_digest=digest,
+                evaluator_version=version,
+                owner=owner,
+                started_at=now,
+                dataset_version=dataset_version,
+            )
+
+        return claim
 
     async def _evaluate(
         self, benchmark: HostedBenchmark, claim: Claim, response: bytes | Work, gate: Gate

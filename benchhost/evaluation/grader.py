@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import inspect
 import os
 import socket
@@ -30,6 +29,7 @@ from benchhost.errors import (
     RequestError,
     SandboxError,
 )
+from benchhost.evaluation.collector import settle
 from benchhost.evaluation.frames import (
     Alive,
     Answer,
@@ -93,7 +93,7 @@ async def _main(connection: socket.socket) -> None:
     except PluginFault as fault:
         frames.send(Faulty(fault.reason, _sendable(str(fault))))
     else:
-        gc.freeze()  # the tasks stay: the collector need not go through all of them again and again
+        settle()
         grader.serve(loaded, frames)
     await loop.create_future()
 

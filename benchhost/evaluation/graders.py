@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from benchhost.errors import GraderDied, GradingFailed, HookOverran, PluginFault
-from benchhost.evaluation.process import GraderProcess, Lost, Outcome, Plugin, Tell, Zygote
+from benchhost.evaluation.process import GraderProcess, Lost, Outcome, Plugin, Promise, Tell, Zygote
 from benchhost.registry import Description
 
 CHECK_EVERY = 1.0
@@ -49,21 +49,35 @@ class Graders:
 
     async def ask(
         self, operation: str, dataset: str, task: str, body: bytes, deadline: float, tell: Tell | None = None
-    ) -> asyncio.Future[Outcome]:
-        """Begin a call.
+    ) -> Outcome:
+        """Have something done.
 
-        Its future raises :class:`~benchhost.evaluation.process.Lost` when its process ends, and
+        Raises :class:`~benchhost.evaluation.process.Lost` when the process ends, and
         :class:`~benchhost.errors.GraderDied` when there is none.
         """
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        await self.begin(future, operation, dataset, task, body, deadline, tell)
+        return await future
+
+    async def begin(
+        self,
+        promise: Promise,
+        operation: str,
+        dataset: str,
+        task: str,
+        body: bytes,
+        deadline: float,
+        tell: Tell | None = None,
+    ) -> None:
+        """Begin a call as soon as there is a process for it. What :meth:`ask` would raise is given to the promise."""
         try:
             grader = self._free()
             if grader is None:
                 grader = await asyncio.shield(self._begin_another())
         except GraderDied as error:
-            future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            future.set_exception(error)
-            return future
-        return grader.call(operation, dataset, task, body, deadline, tell)
+            promise.set_exception(error)
+        else:
+            grader.call(promise, operation, dataset, task, body, deadline, tell)
 
     async def ask_alone(
         self, operation: str, dataset: str, task: str, body: bytes, deadline: float, tell: Tell | None = None
@@ -78,7 +92,9 @@ class Graders:
                 await grader.open(self._load_timeout)
                 self._add(grader)  # so that it is watched; retired, so that it gets no other call
                 grader.retired = True
-                return await grader.call(operation, dataset, task, body, deadline, tell)
+                future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+                grader.call(future, operation, dataset, task, body, deadline, tell)
+                return await future
             except PluginFault as fault:
                 raise self._not_again(fault) from fault
             except Lost as lost:

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from benchhost import errors
 from benchhost.errors import (
@@ -212,7 +212,7 @@ class HostedBenchmark:
         deadline = self._deadline(operation)
         with self.in_use():
             try:
-                outcome = await (await graders.ask(operation, dataset, task, body, deadline, tell))
+                outcome = await graders.ask(operation, dataset, task, body, deadline, tell)
             except Lost as lost:
                 if lost.alone:
                     raise graders.blame(lost, operation, deadline) from None
@@ -230,14 +230,14 @@ class HostedBenchmark:
         call is begun, and given back after. What :meth:`call` would raise for a task is yielded in the
         place of its answer.
         """
-        waiting: dict[asyncio.Future[Outcome], tuple[KeyT, str, bytes, float]] = {}
-        ready: list[tuple[asyncio.Future[Outcome], float]] = []
+        waiting: set[_Each[KeyT]] = set()
+        ready: list[_Each[KeyT]] = []
         news = asyncio.Event()
         turn: asyncio.Task[bool] | None = None
         deadline = self._deadline(operation)
 
-        def done(future: asyncio.Future[Outcome]) -> None:
-            ready.append((future, time.monotonic()))
+        def settle(each: _Each[KeyT]) -> None:
+            ready.append(each)
             news.set()
 
         with self.in_use():
@@ -250,10 +250,9 @@ class HostedBenchmark:
                             turn = None
                         elif turn is not None or not allowed.take():
                             break
-                        started = time.monotonic()
-                        future = await self._graders.ask(operation, dataset, item[1], item[2], deadline)
-                        waiting[future] = (*item, started)
-                        future.add_done_callback(done)
+                        each = _Each(*item, settle)
+                        waiting.add(each)
+                        await self._graders.begin(each, operation, dataset, each.task, each.body, deadline)
                         item = next(queue, None)
                     if item is not None and turn is None:
                         turn = asyncio.create_task(allowed.wait())
@@ -262,35 +261,35 @@ class HostedBenchmark:
                     news.clear()
                     settled: list[tuple[KeyT, Answer | Exception, float]] = []
                     while ready:
-                        future, ended = ready.pop()
-                        key, task, body, started = waiting.pop(future)
-                        lost = future.exception()
-                        if isinstance(lost, Lost) and not lost.alone:  # the others need not wait for this one
-                            again = asyncio.ensure_future(
-                                self._graders.ask_alone(operation, dataset, task, body, deadline)
+                        each = ready.pop()
+                        if isinstance(each.outcome, Lost) and not each.outcome.alone:
+                            each.outcome = None  # the others need not wait for this one
+                            each.alone = asyncio.ensure_future(
+                                self._graders.ask_alone(operation, dataset, each.task, each.body, deadline)
                             )
-                            waiting[again] = (key, task, body, started)
-                            again.add_done_callback(done)
+                            each.alone.add_done_callback(each.settle_alone)
                         else:
+                            waiting.discard(each)
                             allowed.give_back()
-                            settled.append((key, self._outcome(future, operation), ended - started))
+                            settled.append((each.key, self._outcome(each.outcome, operation), each.seconds))
                     if settled:
                         yield settled
             finally:
                 if turn is not None and not turn.cancel():
                     allowed.give_back()
-                for future in waiting:
-                    future.cancel()
+                for each in waiting:
+                    each.abandon()
                     allowed.give_back()
 
-    def _outcome(self, future: asyncio.Future[Outcome], operation: str) -> Answer | Exception:
-        try:
-            outcome = future.result()
-        except Lost as lost:
-            return self._graders.blame(lost, operation, self._deadline(operation))
-        except Exception as error:  # each to be recorded as the outcome of its own task
-            return error
-        return outcome if isinstance(outcome, Answer) else _error(outcome)
+    def _outcome(self, outcome: Outcome | Exception | None, operation: str) -> Answer | Exception:
+        if isinstance(outcome, Answer):
+            return outcome
+        if isinstance(outcome, Lost):
+            return self._graders.blame(outcome, operation, self._deadline(operation))
+        if isinstance(outcome, Exception):  # each to be recorded as the outcome of its own task
+            return outcome
+        assert outcome is not None
+        return _error(outcome)
 
     def _deadline(self, operation: str) -> float:
         assert self._description is not None
@@ -336,6 +335,47 @@ class HostedBenchmark:
 def unavailable(fault: Fault) -> Unavailable:
     """Make the error that a caller gets who asks for a faulty benchmark."""
     return Unavailable(f"The benchmark {fault.entry.name} is installed but cannot be served: {REASONS[fault.reason]}.")
+
+
+class _Each(Generic[KeyT]):
+    """One call of many. It takes the place of a future, each of which would have the event loop turn for it."""
+
+    __slots__ = ("_abandoned", "_began", "_settle", "alone", "body", "key", "outcome", "seconds", "task")
+
+    def __init__(self, key: KeyT, task: str, body: bytes, settle: Callable[[_Each[KeyT]], None]) -> None:
+        self.key = key
+        self.task = task
+        self.body = body
+        self.outcome: Outcome | Exception | None = None
+        self.alone: asyncio.Future[Outcome] | None = None
+        self.seconds = 0.0
+        self._began = time.monotonic()
+        self._settle = settle
+        self._abandoned = False
+
+    def done(self) -> bool:
+        return self._abandoned or self.outcome is not None
+
+    def set_result(self, result: Outcome, /) -> None:
+        self._have(result)
+
+    def set_exception(self, exception: Exception, /) -> None:
+        self._have(exception)
+
+    def settle_alone(self, alone: asyncio.Future[Outcome]) -> None:
+        if not alone.cancelled():
+            error = alone.exception()
+            self._have(error if isinstance(error, Exception) else alone.result())
+
+    def abandon(self) -> None:
+        self._abandoned = True
+        if self.alone is not None:
+            self.alone.cancel()
+
+    def _have(self, outcome: Outcome | Exception) -> None:
+        self.outcome = outcome
+        self.seconds = time.monotonic() - self._began
+        self._settle(self)
 
 
 class _Use(AbstractContextManager[None]):

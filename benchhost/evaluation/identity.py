@@ -24,26 +24,22 @@ def response_digest(response: bytes) -> str:
     return hashlib.sha256(response).hexdigest()
 
 
-def evaluation_id(
-    *,
-    tenant: str,
-    benchmark: str,
-    fingerprint: str,
-    run: str,
-    task: str,
-    position: int,
-    response: str,
-    evaluator_version: str,
-) -> str:
-    """Make 48 hexadecimal digits of an identity: 16 by which ids are neighbours, and 32 of its digest.
+class Identities:
+    """The ids of evaluations that differ in task and response alone."""
 
-    ``response`` is the digest of the response; ``position`` is that of the task in its dataset, of which it
-    is no further part.
-    """
-    # msgpack tells where each part ends, so that no two identities have one encoding.
-    parts = _encoder.encode((tenant, benchmark, fingerprint, run, task, response, evaluator_version))
-    neighbours = neighbourhood(tenant=tenant, benchmark=benchmark, fingerprint=fingerprint, run=run)
-    return f"{neighbours}{position:08x}{hashlib.sha256(parts).hexdigest()[:32]}"
+    def __init__(self, *, tenant: str, benchmark: str, fingerprint: str, run: str, evaluator_version: str) -> None:
+        self._neighbours = neighbourhood(tenant=tenant, benchmark=benchmark, fingerprint=fingerprint, run=run)
+        # msgpack tells where each part ends, so that no two identities have one encoding.
+        self._alike = _encoder.encode((tenant, benchmark, fingerprint, run, evaluator_version))
+
+    def of(self, task: str, position: int, response: str) -> str:
+        """Make 48 hexadecimal digits of an identity: 16 by which ids are neighbours, and 32 of its digest.
+
+        ``response`` is the digest of the response; ``position`` is that of the task in its dataset, of which it
+        is no further part.
+        """
+        digest = hashlib.sha256(self._alike + _encoder.encode((task, response))).hexdigest()
+        return f"{self._neighbours}{position:08x}{digest[:32]}"
 
 
 def neighbourhood(*, tenant: str, benchmark: str, fingerprint: str, run: str) -> str:

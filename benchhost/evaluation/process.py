@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -163,19 +163,35 @@ def _hang_up(spawning: asyncio.Future[tuple[int, socket.socket]]) -> None:
         spawning.result()[1].close()
 
 
-class _Pending:
-    __slots__ = ("call", "future", "tell")
+class Promise(Protocol):
+    """Where the outcome of a call goes: a future, or what takes the place of one."""
 
-    def __init__(self, call: Call, future: asyncio.Future[Outcome], tell: Tell | None) -> None:
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+        ...
+
+    def set_result(self, result: Outcome, /) -> None:
+        """Take what the grader answered."""
+        ...
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """Take why it did not answer."""
+        ...
+
+
+class _Pending:
+    __slots__ = ("call", "promise", "tell")
+
+    def __init__(self, call: Call, promise: Promise, tell: Tell | None) -> None:
         self.call = call
-        self.future = future
+        self.promise = promise
         self.tell = tell
 
 
 class GraderProcess:
     """One grader: a plugin, loaded in a process of its own.
 
-    A call's future is given what the grader answers, or :class:`Lost` when it ended before it answered.
+    A call's promise is given what the grader answers, or :class:`Lost` when it ended before it answered.
     """
 
     _numbers = itertools.count(1)
@@ -240,21 +256,26 @@ class GraderProcess:
         return bool(self._outstanding) and time.monotonic() - self._heard > SILENCE
 
     def call(
-        self, operation: str, dataset: str, task: str, body: bytes, deadline: float, tell: Tell | None = None
-    ) -> asyncio.Future[Outcome]:
+        self,
+        promise: Promise,
+        operation: str,
+        dataset: str,
+        task: str,
+        body: bytes,
+        deadline: float,
+        tell: Tell | None = None,
+    ) -> None:
         """Ask for an operation; ``tell`` is given its messages as they come."""
         number = next(self._numbers)
         call = Call(number, operation, dataset, task, body, deadline)
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         if self._frames is None:  # it has ended since it was chosen
-            future.set_exception(Lost(alone=False, blocked=False))
-            return future
+            promise.set_exception(Lost(alone=False, blocked=False))
+            return
         if not self._outstanding:
             self._heard = time.monotonic()
         self._given += 1
-        self._outstanding[number] = _Pending(call, future, tell)
+        self._outstanding[number] = _Pending(call, promise, tell)
         self._frames.send(call)
-        return future
 
     def check(self) -> None:
         """End the process if it has been silent for longer than its calls may take: then it is blocked."""
@@ -280,8 +301,8 @@ class GraderProcess:
                 pending = self._outstanding.pop(message.number, None)
                 if isinstance(message, Failed) and message.stuck:
                     self.retired = True  # a hook that cannot be stopped is left behind in it
-                if pending is not None and not pending.future.done():
-                    pending.future.set_result(message)
+                if pending is not None and not pending.promise.done():
+                    pending.promise.set_result(message)
             elif isinstance(message, (Note, State)):
                 pending = self._outstanding.get(message.number)
                 if pending is not None and pending.tell is not None:
@@ -300,8 +321,8 @@ class GraderProcess:
             self._loading.set_result(None)
         lost = Lost(alone=self._given == 1, blocked=self._blocked)
         for pending in self._outstanding.values():
-            if not pending.future.done():
-                pending.future.set_exception(lost)
+            if not pending.promise.done():
+                pending.promise.set_exception(lost)
         self._outstanding.clear()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import secrets
 from contextlib import AsyncExitStack
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from benchhost.access import Gatekeeper
+from benchhost.evaluation.collector import settle
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.limits import Limits
 from benchhost.evaluation.own_sandboxes import OwnSandboxes
@@ -104,7 +104,7 @@ class Host:
                     models=settings.run_models,
                 )
                 opened.push_async_callback(self.runs.close)
-            gc.freeze()  # what is there by now stays: the collector need not go through it again and again
+            settle()
             self._opened = opened.pop_all()
 
     async def let_callers_in(self) -> None:

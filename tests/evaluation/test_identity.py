@@ -228,7 +228,7 @@ async def test_an_outcome_that_the_store_cannot_keep_is_an_error_and_can_be_aske
 
 
 def claim_of(hub, response: str, owner: str) -> Claim:
-    claim = hub.evaluator._claim(hub.roster.get("counting"), Context(), "0", response.encode())
+    claim = hub.evaluator._claimant(hub.roster.get("counting"), Context())("0", response.encode())
     return type(claim)(**{name: getattr(claim, name) for name in claim.__struct_fields__} | {"owner": owner})
 
 

@@ -1,0 +1,16 @@
+"""The garbage collector of a process that serves."""
+
+from __future__ import annotations
+
+import gc
+
+THRESHOLDS = (50_000, 20, 20)
+"""How many objects more than before there must be until the collector looks for cycles among them, and how often it
+looks among older ones. There are thousands of futures and messages at once in a batch, hardly any in a cycle: with
+Python's own 700, going through them took an eighth of the time."""
+
+
+def settle() -> None:
+    """Say that what is there by now stays, so that the collector need not go through it again and again."""
+    gc.freeze()
+    gc.set_threshold(*THRESHOLDS)
