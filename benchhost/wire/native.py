@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from benchhost.wire.vals import PublicResult, Status
+from benchhost.wire.vals import PublicResult, RunName, Status
 
 
 class BatchItem(msgspec.Struct):
@@ -21,7 +21,7 @@ class BatchRequest(msgspec.Struct):
     """Many responses of one run, to be judged in one call."""
 
     submissions: list[BatchItem]
-    run_id: str = ""
+    run_id: RunName = ""
     dataset: str | None = None
 
 

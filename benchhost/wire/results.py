@@ -15,7 +15,7 @@ import msgspec
 from benchhost.contract import Result
 from benchhost.errors import Malformed
 from benchhost.wire.bodies import decode, malformed
-from benchhost.wire.vals import FinalScoreRequest, Status
+from benchhost.wire.vals import FinalScoreRequest, RunName, Status
 
 _STATUSES: tuple[str, ...] = get_args(Status)
 
@@ -51,13 +51,13 @@ class _FinalScore(msgspec.Struct):
 
 
 class _Score(msgspec.Struct):
-    run_id: str
+    run_id: RunName
     evaluation_results: dict[str, _Verdict | None]
     dataset: str | None = None
 
 
 class _LooseScore(msgspec.Struct):
-    run_id: str
+    run_id: RunName
     evaluation_results: dict[str, Any]
     dataset: str | None = None
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from benchhost.wire.vals import RunName
+
 ChunkType = Literal["message", "error", "result", "eval_resume_state", "dataset_version"]
 """Every type of chunk. Older clients know not all of them, and break at one that they do not know: the last is only for
 clients that have named a version."""
@@ -24,7 +26,7 @@ class InstanceFrame(msgspec.Struct):
     instance_id: str
     dataset: str | None = None
     sandbox_provider: dict[str, Any] | None = None
-    run_id: str | None = None
+    run_id: RunName | None = None
 
 
 class ResponseFrame(msgspec.Struct):
@@ -34,7 +36,7 @@ class ResponseFrame(msgspec.Struct):
     response: str | None = None
     eval_resume_state: dict[str, Any] | None = None
     dataset: str | None = None
-    run_id: str | None = None
+    run_id: RunName | None = None
 
 
 def chunk(kind: ChunkType, data: bytes) -> str:

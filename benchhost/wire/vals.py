@@ -9,6 +9,9 @@ from msgspec import Meta
 
 from benchhost.contract import Environment
 
+RunName = Annotated[str, Meta(max_length=1024)]
+"""The run of a submission, which is whatever the submitter calls it. It is recorded, so it cannot be a book."""
+
 Status = Literal["evaluated", "did_not_complete", "generation_error", "error"]
 """What became of a response: judged, given up by its submitter (twice), or not judged because of us."""
 
@@ -171,7 +174,7 @@ class Versions(msgspec.Struct):
 class EvaluateRequest(msgspec.Struct):
     """One response to be judged, as part of a run."""
 
-    run_id: str
+    run_id: RunName
     task_id: str
     payload: Annotated[
         Payload, Meta(extra_json_schema={"anyOf": [{"required": ["schema"]}, {"required": ["schema_id"]}]})
@@ -256,7 +259,7 @@ class Verdict(msgspec.Struct):
 class ScoreRequest(msgspec.Struct):
     """The verdicts of a run to be summed up; null where there is none."""
 
-    run_id: str
+    run_id: RunName
     evaluation_results: dict[str, Verdict | None]
     dataset: str | None = None
 

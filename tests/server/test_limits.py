@@ -181,6 +181,21 @@ def test_the_name_in_a_host_header_is_without_its_port(header, name):
     assert name_in(header) == name
 
 
+@pytest.mark.parametrize(
+    "path, body",
+    [
+        ("/b/q/v1/evaluate", {"task_id": "q1", "payload": {"type": "text", "schema": "", "data": "2"}}),
+        ("/b/q/v1/evaluate-batch", {"submissions": [{"task_id": "q1", "response": "2"}]}),
+        ("/b/q/v1/score", {"evaluation_results": {}}),
+    ],
+)
+def test_the_name_of_a_run_is_recorded_and_so_it_is_no_book(strict, make_client, path, body):
+    client = make_client(strict.url)
+    assert client.post(path, {"run_id": "r" * 1024, **body}).status == 200
+    answer = client.post(path, {"run_id": "r" * 1025, **body})
+    assert (answer.status, answer.detail[0]["loc"]) == (422, ["body", "run_id"])
+
+
 # Slowness
 
 
