@@ -23,6 +23,8 @@
     │   ├── Unauthorized       the credential is missing or wrong
     │   ├── TenantRequired     the credential is of no tenant, and a tenant is needed
     │   ├── TrialRefused       a tenant on trial may not use this path
+    │   ├── AttemptsUsedUp     no further response to this task is judged
+    │   ├── ResultWithheld     the result is recorded, and not told now
     │   ├── DatasetNotAllowed  the tenant may not use this dataset
     │   ├── PayloadRefused     the payload is of a type that the benchmark does not take
     │   ├── TooLarge           the body is larger than the host accepts
@@ -243,6 +245,20 @@ class DatasetNotAllowed(RequestError):
 
     slug = "dataset-not-allowed"
     title = "Dataset not allowed"
+
+
+class AttemptsUsedUp(RequestError):
+    """As many different responses to a task were judged for this tenant as its policy allows."""
+
+    slug = "attempts-used-up"
+    title = "No further response to this task is judged"
+
+
+class ResultWithheld(RequestError):
+    """A response was judged, and its policy does not let the result be told, or not yet."""
+
+    slug = "result-withheld"
+    title = "The result is not told"
 
 
 class PayloadRefused(RequestError):

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from benchhost.contract import Benchmark, Task, Versions
+from benchhost.contract import Benchmark, Probing, Task, Versions
 from benchhost.discovery import Entry
 from benchhost.errors import BenchhostError, PluginFault
 from benchhost.tasks import Catalogue, Dataset, catalogue, index, keyed_digest
@@ -31,7 +31,7 @@ REASONS: dict[str, str] = {
     "not-a-benchmark": "its object is not a subclass of benchhost.Benchmark that can judge anything",
     "not-a-runner": "its object is not a concrete subclass of benchhost.Runner",
     "wrong-settings": "its settings are missing or wrong",
-    "wrong-attribute": "its version, a timeout, listed or accepted_submission_schemas is not what it must be",
+    "wrong-attribute": "its version, a timeout, listed, probing or accepted_submission_schemas is not what it must be",
     "datasets-failed": "its load_datasets raised an exception or returned something else than datasets",
     "invalid-task": "one of its tasks is not a usable task",
     "duplicate-task-id": "two tasks of one dataset have the same id",
@@ -64,6 +64,7 @@ class Description(msgspec.Struct, frozen=True):
     setup_timeout: float
     accepted: dict[str, list[str]]
     listed: bool
+    probing: dict[str, Probing]
     hooks: frozenset[str]
     catalogues: dict[str, Catalogue]
     others: dict[str, list[Catalogue]] = {}
@@ -152,6 +153,7 @@ def describe(loaded: LoadedBenchmark) -> Description:
         setup_timeout=float(cls.setup_timeout),
         accepted={kind: sorted(schemas) for kind, schemas in cls.accepted_submission_schemas.items()},
         listed=cls.listed,
+        probing=dict(cls.probing),
         hooks=_written(cls),
         catalogues={name: catalogue(dataset) for name, dataset in loaded.datasets.items()},
         others={name: [catalogue(each) for each in others] for name, others in loaded.others.items()},
@@ -245,6 +247,7 @@ def _check_attributes(cls: type[Benchmark[Any]]) -> None:
     wrong = [name for name, seconds in timeouts.items() if not _is_time(seconds)]
     listed: Any = cls.listed
     accepted: Any = cls.accepted_submission_schemas
+    probing: Any = cls.probing
     if not (isinstance(version, str) and version.isprintable() and version):
         problem = f"version is {version!r}; expected a text, such as '1.0'"
     elif wrong:
@@ -253,6 +256,8 @@ def _check_attributes(cls: type[Benchmark[Any]]) -> None:
         problem = f"listed is {listed!r}; expected True or False"
     elif not _are_schemas(accepted):
         problem = f'accepted_submission_schemas is {accepted!r}; expected the like of {{"text": {{"patch"}}}}'
+    elif not _are_policies(probing):
+        problem = f'probing is {probing!r}; expected the like of {{"validation": benchhost.Probing(attempts=3)}}'
     elif accepted and "place_submission" not in _written(cls):
         problem = "accepted_submission_schemas names shapes of submissions, and no place_submission places them"
     else:
@@ -272,6 +277,16 @@ def _are_schemas(accepted: Any) -> bool:
         and all(isinstance(schema, str) for schema in schemas)
         for kind, schemas in accepted.items()
     )
+
+
+def _are_policies(probing: Any) -> bool:
+    if not isinstance(probing, Mapping) or not all(isinstance(name, str) for name in probing):
+        return False
+    try:
+        msgspec.convert([msgspec.to_builtins(policy) for policy in probing.values()], list[Probing])
+    except (msgspec.ValidationError, TypeError):
+        return False
+    return all(isinstance(policy, Probing) for policy in probing.values())
 
 
 def takes_resume_state(cls: type[Benchmark[Any]], hook: str) -> bool:

@@ -222,6 +222,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "reached by HTTPS, unless it is named with a scheme and a port, such as http://10.0.0.5:3000."
         ),
     ] = ("app.daytona.io",)
+    probing: Annotated[
+        Path | None,
+        Meta(description="File of TOML that says, by dataset, how often submitters may try and what they are told."),
+    ] = None
     drain_timeout: Annotated[
         float, Meta(description="Seconds that requests in flight may take at a reload or stop.", ge=0)
     ] = 300.0

@@ -100,6 +100,7 @@ def test_every_setting_can_be_set_in_each_of_the_three_ways():
         "socket_timeout": ("5", 5.0),
         "socket_heartbeat": ("30", 30.0),
         "daytona_hosts": ("app.daytona.io, http://10.0.0.5:3000", ("app.daytona.io", "http://10.0.0.5:3000")),
+        "probing": ("probing.toml", Path("probing.toml")),
         "drain_timeout": ("0", 0.0),
     }
     assert list(texts) == [doc.name for doc in describe()]

@@ -22,6 +22,10 @@ COMMANDS = {
     "leakcheck": ("benchhost.cli.leakcheck", "Look whether a host shows anything of what a benchmark hides."),
     "doctor": ("benchhost.cli.doctor", "Say what is enforced here, what is not, and what to change."),
     "sandbox": ("benchhost.cli.sandbox", "Make sandboxes, use them, and see that nothing gets out of them."),
+    "attack": (
+        "benchhost.cli.attack",
+        "Show what an attacker finds out of hidden answers, with the policy and without.",
+    ),
     "verify": ("benchhost.cli.verify", "Verify that a receipt, or a proof, is what a host has sealed."),
     "receipts": ("benchhost.cli.receipts", "Show the key that signs receipts, and prove one task of a receipt."),
     "keys": ("benchhost.cli.keys", "Make, list and revoke keys of tenants."),

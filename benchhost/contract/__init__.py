@@ -4,6 +4,7 @@ from benchhost.contract.benchmark import Benchmark, NoSettings
 from benchhost.contract.chunk import Chunk, Error, Message, Ready, ResumeState
 from benchhost.contract.environment import Environment, Resources
 from benchhost.contract.model import Call, ChatMessage, Completion, Model, Prompt, Sampling, Usage
+from benchhost.contract.probing import Probing
 from benchhost.contract.result import FinalScore, Response, Result, Submission
 from benchhost.contract.runner import (
     Context,
@@ -57,6 +58,7 @@ __all__ = [
     "NoParams",
     "NoSettings",
     "Output",
+    "Probing",
     "Process",
     "Prompt",
     "Provider",

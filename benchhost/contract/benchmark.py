@@ -10,6 +10,7 @@ import msgspec
 
 from benchhost.contract.chunk import Chunk
 from benchhost.contract.environment import Environment
+from benchhost.contract.probing import Probing
 from benchhost.contract.result import FinalScore, Response, Result, Submission
 from benchhost.contract.sandbox import Sandbox
 from benchhost.contract.task import Task
@@ -43,7 +44,8 @@ class Benchmark(abc.ABC, Generic[TaskT]):
     seconds, that one evaluation may take, and ``setup_timeout`` the time that setting a sandbox up may.
     ``accepted_submission_schemas`` are the names of the shapes of submissions that a sandbox benchmark
     takes, by the type of the payload: ``{"text": {"patch"}}``. ``listed`` says whether callers may ask
-    for the list of the tasks' public parts. ``Settings`` is a struct whose fields the operator can set;
+    for the list of the tasks' public parts. ``probing`` is how much submitters are told, by the name of the dataset,
+    ``*`` for all others. ``Settings`` is a struct whose fields the operator can set;
     an instance of it is ``self.settings``.
     """
 
@@ -52,6 +54,7 @@ class Benchmark(abc.ABC, Generic[TaskT]):
     setup_timeout: ClassVar[float] = 600.0
     accepted_submission_schemas: ClassVar[Mapping[str, Collection[str]]] = {}
     listed: ClassVar[bool] = True
+    probing: ClassVar[Mapping[str, Probing]] = {}
     Settings: ClassVar[type[msgspec.Struct]] = NoSettings
 
     def __init__(self, settings: Any = None) -> None:

@@ -14,7 +14,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from benchhost.errors import BenchhostError, Busy, StoreFailed, UnknownEvaluation
+from benchhost.errors import AttemptsUsedUp, BenchhostError, Busy, StoreFailed, UnknownEvaluation
 from benchhost.evaluation.claims import Claims
 from benchhost.evaluation.events import Events
 from benchhost.evaluation.frames import Answer, Note, Resumed, State
@@ -22,12 +22,16 @@ from benchhost.evaluation.hosted import Declined, HostedBenchmark
 from benchhost.evaluation.identity import Identities, neighbourhood, response_digest
 from benchhost.evaluation.limits import Gate, Limits
 from benchhost.evaluation.owners import Owner
-from benchhost.evaluation.work import Work
+from benchhost.evaluation.probing import Policies, disclosed, try_digest
+from benchhost.evaluation.work import Known, Work, digest_of
 from benchhost.log import get_logger
-from benchhost.store import Claim, Evaluation, Store
+from benchhost.store import Claim, Evaluation, Store, Try, running
 from benchhost.tasks import key_of
 
 _log = get_logger()
+
+LOOK_AGAIN, UNKNOWN = 0.05, 10
+"""Seconds between two looks at what another request has begun, and how often it may not be known of yet."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -52,8 +56,9 @@ class Submission(msgspec.Struct, frozen=True):
 class Evaluator:
     """Judges responses and records the outcomes in a store."""
 
-    def __init__(self, store: Store, owner: Owner, limits: Limits) -> None:
+    def __init__(self, store: Store, owner: Owner, limits: Limits, policies: Policies | None = None) -> None:
         self.events = Events()
+        self.policies = policies or Policies()
         self._store = store
         self._owner = owner
         self._claims = Claims(store, owner, alone=limits.workers == 1)
@@ -78,9 +83,16 @@ class Evaluator:
             raise UnknownEvaluation("No such evaluation is recorded for this benchmark.")
         return found
 
+    def told(self, benchmark: HostedBenchmark, dataset: str, evaluation: Evaluation) -> Evaluation:
+        """Return an evaluation as its tenant may see it now: the policy of the dataset may withhold its result.
+
+        ``dataset`` is the one that was asked for: another of the same content has the same evaluations.
+        """
+        return disclosed(evaluation, self.policies.of(benchmark, dataset, evaluation.tenant))
+
     async def of_run(self, benchmark: HostedBenchmark, context: Context) -> list[Evaluation]:
-        """Return all that was judged in a run of a tenant, of the dataset as it is now, in the order of its tasks."""
-        fingerprint = benchmark.catalogue(context.dataset).fingerprint
+        """Return all that was judged in a run of a tenant, of one version of a dataset, in the order of its tasks."""
+        fingerprint = benchmark.catalogue(context.dataset, context.version or None).fingerprint
         wanted = {"tenant": context.tenant, "benchmark": benchmark.name, "fingerprint": fingerprint, "run": context.run}
         found = await self._store.evaluations_under(neighbourhood(**wanted))
         return [each for each in found if all(getattr(each, name) == value for name, value in wanted.items())]
@@ -93,13 +105,15 @@ class Evaluator:
         """Judge a response, or other work; the task must be one of the dataset.
 
         Raises :class:`~benchhost.errors.Busy` at a limit, if it is to be judged anew, and
-        :class:`~benchhost.errors.StoreFailed` when the outcome cannot be kept. A failure of ours to judge
-        is an outcome, not an exception.
+        :class:`~benchhost.errors.StoreFailed` when the outcome cannot be kept, and
+        :class:`~benchhost.errors.AttemptsUsedUp` when the policy of the dataset lets no further response be
+        judged. A failure of ours to judge is an outcome, not an exception.
         """
         with benchmark.in_use():
             await benchmark.ready()
             response = _what(submission)
             claim = self._claimant(benchmark, context)(submission.task, response)
+            response = await self._within_policy(benchmark, claim, response)
             if claim.id not in self._running:
                 gate = self.gate(benchmark, context.tenant)
                 try:
@@ -118,10 +132,14 @@ class Evaluator:
     ) -> AsyncIterator[list[tuple[int, Evaluation]]]:
         """Judge many responses; yield outcomes with their positions, those together that are ready together.
 
-        Raises what :meth:`evaluate` raises.
+        Raises what :meth:`evaluate` raises, but :class:`~benchhost.errors.AttemptsUsedUp`: that is an outcome here.
         """
         with benchmark.in_use():
             await benchmark.ready()
+            if self.policies.of(benchmark, context.dataset, context.tenant).counts:
+                async for each in self._evaluate_each(benchmark, context, submissions):
+                    yield [each]
+                return
             wanted: dict[str, tuple[Claim, bytes]] = {}
             positions: dict[str, list[int]] = {}
             claim_of = self._claimant(benchmark, context)
@@ -155,6 +173,73 @@ class Evaluator:
         for done in asyncio.as_completed(joined):
             evaluation = await done
             yield [(position, evaluation) for position in positions[evaluation.id]]
+
+    async def _within_policy(self, benchmark: HostedBenchmark, claim: Claim, what: bytes | Work) -> bytes | Work:
+        """Count a response, where responses are counted; return what is judged, which may be known already.
+
+        Raises :class:`~benchhost.errors.AttemptsUsedUp`.
+        """
+        policy = self.policies.of(benchmark, claim.dataset, claim.tenant)
+        if not policy.counts:
+            return what
+        # What lies in a sandbox may be other things at other times, under one digest.
+        digest = digest_of(what.digest, claim.run) if isinstance(what, Work) else try_digest(policy, what)
+        wanted = Try(
+            tenant=claim.tenant,
+            benchmark=claim.benchmark,
+            dataset=claim.dataset,
+            task=claim.task,
+            response_digest=digest,
+            evaluation=claim.id,
+        )
+        tried = await self._store.try_response(wanted, policy.attempts)
+        if not tried.allowed:
+            raise AttemptsUsedUp(
+                f"{policy.attempts} different responses to this task were judged, which is all that are for a tenant."
+            )
+        known = await self._outcome_of(tried.first) if policy.fold and tried.first != claim.id else None
+        if known is not None and _judged_alike(known, claim):
+            return Known(claim.task, claim.response_digest, known)
+        return what
+
+    async def _outcome_of(self, evaluation_id: str) -> Evaluation | None:
+        """Wait for an evaluation that was begun, here or elsewhere; ``None`` when it is not scored in the end."""
+        unknown = 0
+        while unknown < UNKNOWN:
+            if evaluation_id in self._running:
+                await asyncio.wait([self._running[evaluation_id]])
+            found = await self._store.evaluation(evaluation_id)
+            if found is not None and found.status == "scored":
+                return found
+            if found is not None and found.status != "running":
+                return None
+            unknown += found is None
+            await asyncio.sleep(LOOK_AGAIN)
+        return None
+
+    async def _evaluate_each(
+        self, benchmark: HostedBenchmark, context: Context, submissions: Sequence[Submission]
+    ) -> AsyncIterator[tuple[int, Evaluation]]:
+        """Judge responses one by one, as they are counted."""
+
+        async def judge(position: int, submission: Submission) -> tuple[int, Evaluation]:
+            try:
+                return position, await self.evaluate(benchmark, context, submission)
+            except AttemptsUsedUp as error:
+                claim = self._claimant(benchmark, context)(submission.task, _what(submission))
+                refused = msgspec.structs.replace(
+                    running(claim, 1), status="error", errors=(str(error),), finished_at=time.time()
+                )
+                return position, refused
+
+        judging = [asyncio.create_task(judge(*each)) for each in enumerate(submissions)]
+        try:
+            for done in asyncio.as_completed(judging):
+                yield await done
+        finally:
+            for each in judging:
+                each.cancel()
+            await asyncio.gather(*judging, return_exceptions=True)
 
     async def _scored(self, ids: Sequence[str]) -> dict[str, Evaluation]:
         """Look up what is finished already, and so needs no place at a gate."""
@@ -368,6 +453,11 @@ class Evaluator:
             [recorded] = await self._store.finish([ended])
             if recorded:
                 return ended
+
+
+def _judged_alike(known: Evaluation, claim: Claim) -> bool:
+    """Say whether what is known was judged by the same evaluator against the same content."""
+    return (known.fingerprint, known.evaluator_version) == (claim.fingerprint, claim.evaluator_version)
 
 
 def _what(submission: Submission | Work) -> bytes | Work:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Generic, Literal, Protocol, TypeVar
 
 from benchhost import errors
+from benchhost.contract import Probing
 from benchhost.errors import (
     BenchhostError,
     GraderDied,
@@ -128,6 +129,12 @@ class HostedBenchmark:
         """The seconds that setting up, and that judging may take, once it is loaded."""
         assert self._description is not None
         return self._description.setup_timeout, self._description.evaluation_timeout
+
+    @property
+    def probing(self) -> dict[str, Probing]:
+        """How much submitters are told, as the author has declared it, once it is loaded."""
+        assert self._description is not None
+        return self._description.probing
 
     def offers(self, hook: str) -> bool:
         """Whether the author has written a hook, once it is loaded."""

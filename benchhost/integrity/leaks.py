@@ -11,21 +11,19 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from benchhost.access.keys import new_key
 from benchhost.discovery import entries
 from benchhost.errors import UsageError
 from benchhost.integrity.caller import Caller
 from benchhost.integrity.opening import opened_benchmark
 from benchhost.integrity.rounds import LeakReport, Rounds
 from benchhost.integrity.saboteur import ACTS, install_copy
+from benchhost.integrity.tenants import key_of
 from benchhost.server.app import App
 from benchhost.server.host import Host
 from benchhost.settings import Settings
-from benchhost.store import KeyRecord
 from benchhost.tasks import sample
 
 TENANT, TRIAL, STRANGER = "tenant", "trial", "stranger"
@@ -57,7 +55,7 @@ async def search(
         async with caller.life():
             await host.plugins_found()
             await host.roster.loaded()
-            callers = {who: await _key_of(host, who) for who in (TENANT, TRIAL)} | {STRANGER: {}}
+            callers = {who: await key_of(host, who, trial=who == TRIAL) for who in (TENANT, TRIAL)} | {STRANGER: {}}
             return await Rounds(host.roster, caller, app.routes, chosen, callers).carry_out(name, copies)
 
 
@@ -73,14 +71,6 @@ def _closed_to_strangers(settings: Settings, folder: Path, name: str, copies: li
         sandbox=None,
         drain_timeout=0.0,
     )
-
-
-async def _key_of(host: Host, who: str) -> dict[str, str]:
-    """Have a tenant of this name, and return the headers of its requests."""
-    key, now = new_key(), time.time()
-    await host.store.grant(who, ["*/*"], trial=who == TRIAL, at=now, by="leakcheck")
-    await host.store.add_key(KeyRecord(id=key.id, digest=key.digest, tenant=who, created_at=now), by="leakcheck")
-    return {"authorization": f"Bearer {key.key}"}
 
 
 async def _chosen(settings: Settings, name: str, most: int, seed: int) -> dict[str, list[str]]:

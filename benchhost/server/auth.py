@@ -42,7 +42,7 @@ VERSION_HEADER = "x-benchmark-dataset-version"
 """Where a request says which version of a dataset it is about; a good answer says so, too."""
 
 _VERSIONED = re.compile(
-    r"/(verify-task-ids|retrieve-task|evaluate-response|final-score|v1/evaluate|v1/evaluate-batch|v1/score"
+    r"/(verify-task-ids|retrieve-task|evaluate-response|final-score|v1/evaluate|v1/evaluate-batch|v1/score|v1/receipts"
     r"|v1/datasets/[^/]+/tasks|ws/[^/]+)"
 )
 _VERSION_HEADER = VERSION_HEADER.encode()

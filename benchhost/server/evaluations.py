@@ -10,12 +10,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from benchhost.errors import (
+    AttemptsUsedUp,
     BatchTooLarge,
     Busy,
     GradingFailed,
     NotOffered,
     PayloadRefused,
     RequestError,
+    ResultWithheld,
     SandboxUnavailable,
     StoreFailed,
     UnknownDataset,
@@ -99,7 +101,7 @@ class _BatchVerdict(msgspec.Struct):
     body=EvaluateResponseRequest,
     answer=PublicResult,
     headers=_HEADERS,
-    raises=[NotOffered, UnknownDataset, UnknownTask, NotScored, *_NOT_NOW],
+    raises=[NotOffered, UnknownDataset, UnknownTask, NotScored, AttemptsUsedUp, ResultWithheld, *_NOT_NOW],
 )
 async def evaluate_response(call: Call) -> Reply:
     """Judge a response outside of any run; the answer is the bare result."""
@@ -111,9 +113,12 @@ async def evaluate_response(call: Call) -> Reply:
         Context(call.tenant, catalogue.name, version=catalogue.version or ""),
         Submission(request.task_id, request.response),
     )
+    told = call.host.evaluator.told(call.benchmark, catalogue.name, evaluation)
     if evaluation.result is None:
-        raise NotScored(evaluation.id, None if evaluation.cause else "; ".join(evaluation.errors))
-    return Reply(evaluation.result, headers={EVALUATION_HEADER: evaluation.id})
+        raise NotScored(evaluation.id, None if evaluation.cause else "; ".join(told.errors))
+    if told.result is None:
+        raise ResultWithheld(f"{'; '.join(told.errors)} The evaluation is {evaluation.id}.")
+    return Reply(told.result, headers={EVALUATION_HEADER: evaluation.id})
 
 
 @raw_post(
@@ -122,7 +127,7 @@ async def evaluate_response(call: Call) -> Reply:
     body=EvaluateRequest,
     answer=EvaluateAnswer,
     headers=_HEADERS,
-    raises=[NotOffered, UnknownDataset, NotFound, PayloadRefused, SandboxUnavailable, *_NOT_NOW],
+    raises=[NotOffered, UnknownDataset, NotFound, PayloadRefused, SandboxUnavailable, AttemptsUsedUp, *_NOT_NOW],
 )
 async def evaluate(call: Call) -> Reply:
     """Judge a response as part of a run. A failure to judge it is an answer too: `status` is `error` then."""
@@ -134,6 +139,7 @@ async def evaluate(call: Call) -> Reply:
     context = Context(call.tenant, catalogue.name, request.run_id, catalogue.version or "")
     what = submitted(call.benchmark, call.host.sandboxes, context, request)
     evaluation = await call.host.evaluator.evaluate(call.benchmark, context, what)
+    evaluation = call.host.evaluator.told(call.benchmark, catalogue.name, evaluation)
     verdict = _Verdict(
         request.run_id,
         request.task_id,
@@ -216,6 +222,7 @@ async def evaluation(
     admitted.must_have_tenant()
     found = await host.evaluator.find(evaluation_id, tenant=admitted.tenant, benchmark=benchmark.name)
     await admitted.must_use(benchmark, found.dataset)
+    found = host.evaluator.told(benchmark, found.dataset, found)
     return native.Evaluation(
         evaluation_id=found.id,
         benchmark=found.benchmark,
@@ -283,7 +290,8 @@ async def _judged(call: Call, request: BatchRequest, catalogue: Catalogue) -> As
                 msgspec.Raw(evaluation.result) if evaluation.result is not None else None,
                 evaluation.errors,
             )
-            for index, evaluation in group
+            for index, each in group
+            for evaluation in (call.host.evaluator.told(call.benchmark, catalogue.name, each),)
         ]
 
 

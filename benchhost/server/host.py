@@ -17,6 +17,7 @@ from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.limits import Limits
 from benchhost.evaluation.own_sandboxes import OwnSandboxes
 from benchhost.evaluation.owners import Owner
+from benchhost.evaluation.probing import Policies
 from benchhost.evaluation.roster import Hosting, Roster
 from benchhost.evaluation.setups import Setups
 from benchhost.log import get_logger
@@ -25,6 +26,7 @@ from benchhost.server.bodies import Bodies
 from benchhost.server.connections import Connections
 from benchhost.server.heads import Heads
 from benchhost.server.policy import policy_of
+from benchhost.server.probing import read_probing
 from benchhost.server.sandboxes import own_provider
 from benchhost.settings import Settings
 from benchhost.store import DATABASE, Store, open_store
@@ -77,7 +79,7 @@ class Host:
                 workers=settings.workers,
                 folder=state / "slots",
             )
-            self.evaluator = Evaluator(self.store, owner, limits)
+            self.evaluator = Evaluator(self.store, owner, limits, Policies(read_probing(settings.probing)))
             interrupted = await self.evaluator.recover()
             if interrupted:
                 _log.warning("evaluations were left unfinished by a worker that is gone", evaluations=interrupted)

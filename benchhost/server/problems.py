@@ -38,6 +38,8 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.TenantRequired: 403,
     errors.TrialRefused: 403,
     errors.DatasetNotAllowed: 403,
+    errors.AttemptsUsedUp: 403,
+    errors.ResultWithheld: 403,
     errors.UnknownBenchmark: 404,
     errors.UnknownVersion: 404,
     errors.UnknownEvaluation: 404,

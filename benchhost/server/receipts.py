@@ -6,7 +6,16 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 
-from benchhost.errors import GradingFailed, NotOffered, RunRefused, StoreFailed, UnknownDataset, UnknownRun, UsageError
+from benchhost.errors import (
+    GradingFailed,
+    NotOffered,
+    ResultWithheld,
+    RunRefused,
+    StoreFailed,
+    UnknownDataset,
+    UnknownRun,
+    UsageError,
+)
 from benchhost.evaluation.evaluator import Context
 from benchhost.log import get_logger
 from benchhost.receipts import Receipt, SigningKey, encoded
@@ -35,7 +44,7 @@ async def receipt_key(host: NamedDependency[Host]) -> ReceiptKey:
     tags=["receipts"],
     body=SealRequest,
     answer=Receipt,
-    raises=[NotOffered, UnknownDataset, UnknownRun, Conflict, GradingFailed, StoreFailed],
+    raises=[NotOffered, UnknownDataset, UnknownRun, ResultWithheld, Conflict, GradingFailed, StoreFailed],
 )
 async def seal(call: Call) -> Reply:
     """Seal a run that has ended, or what was submitted under a run id, as this host has recorded it."""
@@ -52,7 +61,7 @@ async def seal(call: Call) -> Reply:
         ):
             receipt = await sealed_run(host.store, record, host.settings.state, entries=request.entries)
         else:
-            context = Context(call.tenant, catalogue.name, request.run_id)
+            context = Context(call.tenant, catalogue.name, request.run_id, catalogue.version or "")
             receipt = await sealed_score(
                 call.benchmark, host.evaluator, context, host.settings.state, entries=request.entries
             )

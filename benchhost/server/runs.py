@@ -68,6 +68,10 @@ async def start_run(call: Call) -> Reply:
     manager = _manager_of(call.host)
     request = decode(_request, call.body)
     await call.admitted.must_use(call.benchmark, request.dataset)
+    if call.host.evaluator.policies.of(call.benchmark, request.dataset or "default", call.tenant).limits:
+        raise RunsNotAllowed(
+            "How often submitters may try this dataset, or what they are told, is limited: callers start no runs of it."
+        )
     return Reply(_encode(await manager.start(call.benchmark.name, request, call.tenant)))
 
 

@@ -15,16 +15,17 @@ from typing import Any
 import msgspec
 
 from benchhost.contract import Result
-from benchhost.errors import RunRefused, UnknownRun
+from benchhost.errors import ResultWithheld, RunRefused, UnknownRun
 from benchhost.evaluation.evaluator import Context, Evaluator
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.evaluation.probing import disclosed, may_sum, rounded
 from benchhost.receipts import Outcome, Receipt, SigningKey, Statement, seal
 from benchhost.runner import source
 from benchhost.runner.lock import is_locked
 from benchhost.runner.run import stored_config
 from benchhost.runner.summary import RunSummary
 from benchhost.store import AttemptRecord, Evaluation, RunRecord, Store
-from benchhost.tasks import Catalogue
+from benchhost.tasks import Catalogue, key_of
 from benchhost.wire.vals import PublicResult, ScoreAnswer, ScoreRequest, Verdict
 
 KEY_FILE = "receipt.key"
@@ -94,20 +95,30 @@ async def sealed_score(
     it fits is to be seen trying. The score is that of the whole dataset, where tasks without a response are missing.
 
     Raises :class:`~benchhost.errors.UnknownRun` when nothing was judged under that run,
-    :class:`~benchhost.errors.RunRefused` when something still is, and what scoring raises.
+    :class:`~benchhost.errors.RunRefused` when something still is, :class:`~benchhost.errors.ResultWithheld` when
+    the policy of the dataset tells no sum of this, and what scoring raises.
     """
+    policy = evaluator.policies.of(benchmark, context.dataset, context.tenant)
     evaluations = await evaluator.of_run(benchmark, context)
     if not evaluations:
-        raise UnknownRun("Nothing that was submitted under this run is recorded, of the dataset as it is now.")
+        raise UnknownRun("Nothing that was submitted under this run is recorded, of that version of the dataset.")
     if any(each.status == "running" for each in evaluations):
         raise RunRefused("Something that was submitted under this run is still being judged. Ask again when it is.")
     by_task: dict[str, list[Evaluation]] = {}
     for each in evaluations:
         by_task.setdefault(each.task, []).append(each)
     counted = {task: min(several, key=_when) for task, several in by_task.items()}
-    catalogue = benchmark.catalogue(context.dataset)
+    scored = [each for each in counted.values() if each.status == "scored"]
+    if why := may_sum(len(scored), max((each.finished_at or 0.0 for each in scored), default=0.0), policy):
+        raise ResultWithheld(why)
+    catalogue = benchmark.catalogue(context.dataset, context.version or None)
+    score = await _score(benchmark, context, catalogue, counted)
     statement = _statement(
-        outcomes := [_of_evaluation(counted[task], len(by_task[task])) for task in catalogue.ids if task in counted],
+        outcomes := [
+            _of_evaluation(counted[task] if policy.withholds else disclosed(counted[task], policy), len(by_task[task]))
+            for task in catalogue.ids
+            if task in counted
+        ],
         kind="score",
         run_id=context.run,
         tenant=context.tenant,
@@ -117,10 +128,11 @@ async def sealed_score(
         evaluator_version=", ".join(sorted({each.evaluator_version for each in counted.values()})),
         judged_by="",
         model="",
-        score=await _score(benchmark, context, catalogue, counted),
+        score=None if score is None else rounded(score, policy),
         tasks=len(catalogue.ids),
     )
-    return await asyncio.to_thread(seal, statement, outcomes, signing_key(state), entries=entries)
+    shown = entries and not policy.withholds
+    return await asyncio.to_thread(seal, statement, outcomes, signing_key(state), entries=shown)
 
 
 async def _score(
@@ -133,7 +145,7 @@ async def _score(
     if not any(results.values()):
         return None
     body = _encode(ScoreRequest(context.run, results, catalogue.name))
-    answer = await benchmark.call("score", dataset=catalogue.name, body=body)
+    answer = await benchmark.call("score", dataset=key_of(catalogue.name, catalogue.version), body=body)
     return _scored.decode(answer.data).final_score
 
 

@@ -114,8 +114,10 @@ class Conversation:
             self.host.settings.daytona_hosts,
         )
 
-    async def watched(self, event_id: str, waiting: Awaitable[T], still: str) -> T:
+    async def watched(self, event_id: str, waiting: Awaitable[T], still: str, *, quietly: bool = False) -> T:
         """Wait for something, and pass on what is said meanwhile, by whoever has the id; ``still`` when nothing is.
+
+        What is said is passed on to nobody when this is done ``quietly``.
 
         Raises :class:`~benchhost.server.socket.Gone` when the client hangs up, and what the awaitable raises.
         """
@@ -137,8 +139,9 @@ class Conversation:
                     wake.clear()
                     ended = task.done()  # what was said before the end has been heard by now
                     lines, state = listener.take()
-                    await socket.say(lines)
-                    if state is not None:
+                    if not quietly:
+                        await socket.say(lines)
+                    if state is not None and not quietly:
                         await socket.send(chunk("eval_resume_state", state))
                     if ended:
                         return task.result()
@@ -156,11 +159,12 @@ class Conversation:
             evaluation_id,
             self.host.evaluator.evaluate(self.benchmark, context, what),
             f"evaluation {evaluation_id} still runs",
+            quietly=self.host.evaluator.policies.of(self.benchmark, context.dataset, context.tenant).withholds,
         )
         if isinstance(what, Instance) and (evaluation.finished_at or asked) < asked:
             before = f"this sandbox was judged before, as evaluation {evaluation_id}: here is that result. "
             await self.socket.say([f"{before}With another run_id it is judged again"])
-        await self.socket.end(_outcome(evaluation))
+        await self.socket.end(_outcome(self.host.evaluator.told(self.benchmark, context.dataset, evaluation)))
 
 
 async def setup_task(conversation: Conversation) -> None:

@@ -12,7 +12,7 @@ from benchhost.errors import UsageError
 from benchhost.store.access_records import AccessEvent, KeyRecord, TenantRecord
 from benchhost.store.memory import MemoryStore
 from benchhost.store.protocol import Store
-from benchhost.store.records import Claim, Claimed, Evaluation, Status, running
+from benchhost.store.records import Claim, Claimed, Evaluation, Status, Tried, Try, running
 from benchhost.store.run_records import OPERATOR, REQUESTED, AttemptRecord, AttemptVerdict, RunEvent, RunRecord
 from benchhost.store.sqlite import SQLiteStore
 
@@ -34,6 +34,8 @@ __all__ = [
     "Status",
     "Store",
     "TenantRecord",
+    "Tried",
+    "Try",
     "open_store",
     "running",
 ]

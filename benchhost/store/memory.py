@@ -11,7 +11,7 @@ from benchhost.errors import StoreFailed
 from benchhost.store.memory_access import MemoryAccess
 from benchhost.store.memory_runs import MemoryRuns
 from benchhost.store.protocol import Store
-from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, running
+from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, Tried, Try, running
 
 
 class MemoryStore(MemoryAccess, MemoryRuns, Store):
@@ -20,6 +20,7 @@ class MemoryStore(MemoryAccess, MemoryRuns, Store):
     def __init__(self) -> None:
         self._records: dict[str, Evaluation] | None = None
         self._states: dict[str, bytes] = {}
+        self._tries: dict[tuple[str, str, str, str], dict[str, str]] = {}
 
     async def open(self) -> None:
         if self._records is not None:
@@ -68,6 +69,15 @@ class MemoryStore(MemoryAccess, MemoryRuns, Store):
     async def evaluations_under(self, prefix: str) -> list[Evaluation]:
         records = self._open_records()
         return [records[each] for each in sorted(records) if each.startswith(prefix)]
+
+    async def try_response(self, wanted: Try, most: int | None) -> Tried:
+        self._open_records()
+        tries = self._tries.setdefault((wanted.tenant, wanted.benchmark, wanted.dataset, wanted.task), {})
+        if wanted.response_digest not in tries:
+            if most is not None and len(tries) >= most:
+                return Tried(False, "")
+            tries[wanted.response_digest] = wanted.evaluation
+        return Tried(True, tries[wanted.response_digest])
 
     async def keep_resume_state(self, evaluation: Evaluation, state: bytes | None) -> None:
         found = self._open_records().get(evaluation.id)

@@ -163,6 +163,20 @@ MIGRATIONS: Sequence[Migration] = (
     ),
     # 6: the label of the version of the dataset that an evaluation was judged against.
     ("ALTER TABLE evaluation ADD COLUMN dataset_version TEXT NOT NULL DEFAULT ''",),
+    # 7: which responses of a tenant to a task were judged, where a policy limits how many may be.
+    (
+        """
+        CREATE TABLE tried (
+            tenant TEXT NOT NULL,
+            benchmark TEXT NOT NULL,
+            dataset TEXT NOT NULL,
+            task TEXT NOT NULL,
+            response_digest TEXT NOT NULL,
+            evaluation TEXT NOT NULL,
+            PRIMARY KEY (tenant, benchmark, dataset, task, response_digest)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 
 

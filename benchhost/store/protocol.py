@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from benchhost.store.access_protocol import AccessStore
-from benchhost.store.records import Claim, Claimed, Evaluation
+from benchhost.store.records import Claim, Claimed, Evaluation, Tried, Try
 from benchhost.store.run_protocol import RunStore
 
 
@@ -59,6 +59,15 @@ class Store(RunStore, AccessStore):
     @abc.abstractmethod
     async def evaluations_under(self, prefix: str) -> list[Evaluation]:
         """Return the evaluations whose ids begin with ``prefix`` (hexadecimal digits), in the order of their ids."""
+
+    @abc.abstractmethod
+    async def try_response(self, wanted: Try, most: int | None) -> Tried:
+        """Count a response of a tenant to a task, of which ``most`` different ones are allowed in all.
+
+        One that was counted before is allowed, and not counted again. Of several processes that ask at once, no
+        more are allowed than that. What was allowed outlives a killed process, but perhaps not a power cut, unless
+        an outcome was recorded after it.
+        """
 
     @abc.abstractmethod
     async def keep_resume_state(self, evaluation: Evaluation, state: bytes | None) -> None:

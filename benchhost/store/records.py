@@ -71,6 +71,24 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     evaluation: Evaluation
 
 
+class Try(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A response to a task, by which a tenant may find out something. ``evaluation`` is the one that would judge it."""
+
+    tenant: str
+    benchmark: str
+    dataset: str
+    task: str
+    response_digest: str
+    evaluation: str
+
+
+class Tried(msgspec.Struct, frozen=True, gc=False):
+    """The answer to a try: whether the response may be judged, and which evaluation was the first to judge it."""
+
+    allowed: bool
+    first: str
+
+
 def running(claim: Claim, attempt: int) -> Evaluation:
     """Make the record of an attempt that begins now."""
     return Evaluation(

@@ -21,7 +21,7 @@ from benchhost.errors import StoreFailed
 from benchhost.store.commits import Commits
 from benchhost.store.migrations import migrate
 from benchhost.store.protocol import Store
-from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, running
+from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, Tried, Try, running
 from benchhost.store.sqlite_access import SQLiteAccess
 from benchhost.store.sqlite_runs import SQLiteRuns
 
@@ -61,6 +61,11 @@ _FORGET_STATE = """
     DELETE FROM resume_state WHERE evaluation =
     (SELECT id FROM evaluation WHERE id = ? AND status = 'running' AND owner = ? AND attempt = ?)
 """
+
+_OF_TASK = "tenant = ? AND benchmark = ? AND dataset = ? AND task = ?"
+_FIRST_TRY = f"SELECT evaluation FROM tried WHERE {_OF_TASK} AND response_digest = ?"
+_TRIES = f"SELECT count(*) FROM tried WHERE {_OF_TASK}"
+_COUNT_TRY = f"INSERT INTO tried ({', '.join(Try.__struct_fields__)}) VALUES (?, ?, ?, ?, ?, ?)"
 
 _OWNERS = "SELECT DISTINCT owner FROM evaluation WHERE status = 'running'"
 
@@ -130,6 +135,9 @@ class SQLiteStore(SQLiteAccess, SQLiteRuns, Store):
         between = (prefix, f"{prefix}g")  # which is after every hexadecimal digit
         rows = await self._read(f"{_SELECT} WHERE id >= ? AND id < ? ORDER BY id", between)
         return [_evaluation(row) for row in rows]
+
+    async def try_response(self, wanted: Try, most: int | None) -> Tried:
+        return await self._writer().write(_try, (wanted, most), durable=False)
 
     async def keep_resume_state(self, evaluation: Evaluation, state: bytes | None) -> None:
         await self._writer().write(_keep_state, (evaluation, state), durable=False)
@@ -256,6 +264,18 @@ def _interrupt(cursor: sqlite3.Cursor, of: tuple[str, str | None]) -> int:
     if evaluation_id is None:
         return cursor.execute(_INTERRUPT, (owner,)).rowcount
     return cursor.execute(_INTERRUPT_ONE, (owner, evaluation_id)).rowcount
+
+
+def _try(cursor: sqlite3.Cursor, of: tuple[Try, int | None]) -> Tried:
+    wanted, most = of
+    *task, response, evaluation = msgspec.structs.astuple(wanted)
+    found = cursor.execute(_FIRST_TRY, (*task, response)).fetchone()
+    if found is not None:
+        return Tried(True, found[0])
+    if most is not None and cursor.execute(_TRIES, task).fetchone()[0] >= most:
+        return Tried(False, "")
+    cursor.execute(_COUNT_TRY, (*task, response, evaluation))
+    return Tried(True, evaluation)
 
 
 def _keep_state(cursor: sqlite3.Cursor, of: tuple[Evaluation, bytes | None]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 import benchhost.errors
-from benchhost import Response, registry, scoring
+from benchhost import Probing, Response, registry, scoring
 from benchhost.cli.keys import KEYS
 from benchhost.cli.main import COMMANDS, cli
 from benchhost.cli.receipts import RECEIPTS
@@ -114,6 +114,16 @@ def test_the_options_of_a_command_are_those_of_the_code(name: str, page, rows) -
     if config in expected:
         expected[config] = "FILE"  # click names it after its type
     assert shown == expected
+
+
+def test_every_field_of_a_policy_is_in_the_table_with_its_default(page, rows) -> None:
+    [fields] = [rows(page("integrity.md").section("Probing"))]
+    shown = {code(name)[0]: default for name, default, _ in fields}
+    defaults = {field.name: field.default for field in msgspec.structs.fields(Probing)}
+    assert shown == {
+        name: "none" if default is None else f"`{msgspec.json.encode(default).decode()}`"
+        for name, default in defaults.items()
+    }
 
 
 def test_every_check_is_in_the_table_with_its_promise(page, rows) -> None:

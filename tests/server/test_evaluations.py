@@ -153,10 +153,12 @@ def test_a_finished_evaluation_can_be_looked_up(host, evaluate, run):
     assert answer.status == 200
     found = answer.json
     assert before - 1 < found.pop("started_at") <= found.pop("finished_at") < time.time() + 1
+    assert len(found.pop("dataset_fingerprint")) == 64
     assert found == {
         "evaluation_id": evaluation,
         "benchmark": "q",
         "dataset": "default",
+        "dataset_version": None,
         "run_id": run,
         "task_id": "q1",
         "status": "evaluated",

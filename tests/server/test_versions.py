@@ -253,3 +253,14 @@ async def test_versions_that_cannot_be_served_are_a_fault_of_the_plugin(versions
     with pytest.raises(PluginFault, match="dataset 'default'") as fault:
         await registry.of(plugin=Plugin)
     assert problem in str(fault.value)
+
+
+def test_what_was_submitted_to_one_version_is_sealed_as_of_that_version(pinned):
+    payload = {"type": "text", "schema": "", "data": "5"}
+    body = {"run_id": "sealed", "task_id": "two", "payload": payload}
+    for version in ("1.0", "1.1"):
+        assert pinned("POST", "/v1/evaluate", version, json.dumps(body).encode()).status == 200
+    sealed = {each: pinned("POST", "/v1/receipts", each, b'{"run_id": "sealed"}').json for each in ("1.0", "1.1")}
+    assert [each["statement"]["score"] for each in sealed.values()] == [1.0, 0.0]
+    assert [each["statement"]["tasks"] for each in sealed.values()] == [1, 2]
+    assert len({each["statement"]["dataset_version"] for each in sealed.values()}) == 2

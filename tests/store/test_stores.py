@@ -17,7 +17,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from benchhost.errors import StoreFailed, UsageError
-from benchhost.store import Claim, Claimed, Evaluation, MemoryStore, SQLiteStore, Store, open_store, running
+from benchhost.store import (
+    Claim,
+    Claimed,
+    Evaluation,
+    MemoryStore,
+    SQLiteStore,
+    Store,
+    Tried,
+    Try,
+    open_store,
+    running,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -323,3 +334,24 @@ async def test_evaluations_are_found_by_how_their_ids_begin_and_come_in_the_orde
     assert [each.id for each in await store.evaluations_under("0b")] == ["0b", "0bf"]
     assert len(await store.evaluations_under("")) == 5
     assert await store.evaluations_under("2") == []
+
+
+def try_of(response: str, **changes: Any) -> Try:
+    fields = {"tenant": "lab", "benchmark": "sums", "dataset": "default", "task": "a", "evaluation": f"e-{response}"}
+    return Try(**fields | {"response_digest": response} | changes)
+
+
+async def test_no_more_different_responses_are_allowed_than_the_most_and_the_first_evaluation_is_told(store):
+    assert await store.try_response(try_of("1"), 2) == Tried(True, "e-1")
+    assert await store.try_response(try_of("2"), 2) == Tried(True, "e-2")
+    assert await store.try_response(try_of("3"), 2) == Tried(False, "")
+    assert await store.try_response(try_of("1", evaluation="another"), 2) == Tried(True, "e-1")
+    assert await store.try_response(try_of("3"), 3) == Tried(True, "e-3")
+    assert await store.try_response(try_of("4"), None) == Tried(True, "e-4")
+
+
+@pytest.mark.parametrize("field", ["tenant", "benchmark", "dataset", "task"])
+async def test_tries_are_counted_by_tenant_benchmark_dataset_and_task(store, field):
+    assert (await store.try_response(try_of("1"), 1)).allowed
+    assert (await store.try_response(try_of("2", **{field: "another"}), 1)).allowed
+    assert not (await store.try_response(try_of("2"), 1)).allowed

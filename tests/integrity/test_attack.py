@@ -1,0 +1,101 @@
+"""What an attacker finds out, with a policy and without: the numbers that the policy is there for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from benchhost import Probing
+from benchhost.errors import NotOffered, UsageError
+from benchhost.integrity.attack import attack
+from benchhost.settings import Settings
+from benchhost.testing import install_plugin
+
+pytestmark = pytest.mark.anyio
+
+SOURCE = """
+from benchhost import *
+
+
+class Riddle(Task, kw_only=True):
+    answer: str
+
+
+class Plugin(Benchmark[Riddle]):
+    probing = {"guarded": Probing(attempts=1)}
+
+    def load_datasets(self):
+        tasks = [Riddle(id=f"r{n}", question=f"{n}?", answer=str(n % 8)) for n in range(24)]
+        return {"default": tasks, "guarded": tasks}
+
+    def evaluate_response(self, task, response):
+        return Result(score=float(response.text == task.answer))
+"""
+REFERENCE = "\n    def reference_response(self, task):\n        return Response(task.answer)\n"
+
+
+@pytest.fixture
+def attacked(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    install_plugin(tmp_path, "riddles", SOURCE + REFERENCE)
+    install_plugin(tmp_path, "unmeasurable", SOURCE)
+
+    async def attacked(policy, dataset="default", name="riddles"):
+        return await attack(Settings(), name, dataset, policy, most=8, guesses=8)
+
+    return attacked
+
+
+async def test_a_grader_that_answers_every_guess_tells_every_answer(attacked):
+    report = await attacked(Probing(feedback="score"))
+    assert (report.off.recovered, report.on.recovered) == (8, 8)
+    assert report.off.candidates > 2
+
+
+async def test_limited_attempts_leave_the_attacker_with_what_these_would_hit_by_chance(attacked):
+    report = await attacked(Probing(attempts=1))
+    assert report.off.recovered == 8
+    assert report.on.recovered <= 4
+    assert report.on.refused == 8 - report.on.recovered
+    assert report.on.guesses == 16 - report.on.recovered
+
+
+async def test_sums_alone_are_compared_by_a_patient_attacker_unless_they_are_rounded(attacked):
+    plain = await attacked(Probing(feedback="sum", least=5))
+    assert plain.on.recovered == 8
+    coarse = await attacked(Probing(feedback="sum", least=5, digits=0))
+    assert coarse.on.recovered == 0
+
+
+async def test_the_policy_in_force_is_the_one_that_is_tried(attacked):
+    report = await attacked(None, "guarded")
+    assert report.on.policy == Probing(attempts=1)
+    assert report.on.recovered < report.off.recovered
+
+
+async def test_without_any_policy_there_is_nothing_to_try(attacked):
+    with pytest.raises(UsageError, match="no policy is in force"):
+        await attacked(None)
+
+
+async def test_an_attack_is_measured_by_references(attacked):
+    with pytest.raises(NotOffered, match="reference_response"):
+        await attacked(Probing(attempts=1), name="unmeasurable")
+
+
+def test_the_command_prints_a_table_or_one_document(tmp_path):
+    install_plugin(tmp_path, "riddles", SOURCE + REFERENCE)
+    command = [sys.executable, "-m", "benchhost", "attack", "riddles", "--strategy", "enumerate", "--sample", "4"]
+    run = {"env": {**os.environ, "PYTHONPATH": str(tmp_path)}, "capture_output": True, "text": True}
+    shown = subprocess.run([*command, "--attempts", "2"], **run)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "policy off" in shown.stdout
+    assert "4 of 4" in shown.stdout
+    told = subprocess.run([*command, "--dataset", "guarded", "--json"], **run)
+    report = json.loads(told.stdout)
+    assert (report["off"]["recovered"], report["on"]["policy"]["attempts"]) == (4, 1)
+    assert subprocess.run(command, **run).returncode == 2
