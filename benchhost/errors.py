@@ -31,6 +31,7 @@
     │   ├── BatchTooLarge      a batch holds more responses than the host takes at once
     │   └── Malformed          the body or a parameter is not of the expected shape
     ├── Busy                   a limit is reached; the caller may come back
+    ├── QuotaReached           the tenant's quota of this period is used up
     ├── Unavailable            the benchmark is not being served at the moment
     ├── IdentityUnavailable    it cannot be found out at the moment who calls
     ├── StoreFailed            the store could not read or keep a record
@@ -75,6 +76,7 @@ and never over the wire.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
@@ -306,6 +308,24 @@ class Busy(BenchhostError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QuotaReached(BenchhostError):
+    """A tenant has begun as many evaluations as it may in this period of the calendar.
+
+    ``ends`` is when the next one begins, in seconds since 1970, and ``retry_after`` in how many seconds.
+    """
+
+    slug = "quota-reached"
+    title = "Quota reached"
+
+    def __init__(self, limit: str, benchmark: str, wanted: str, ends: float, retry_after: float) -> None:
+        self.until = dt.datetime.fromtimestamp(ends, dt.UTC).isoformat().replace("+00:00", "Z")
+        super().__init__(
+            f"Evaluation request limit of {limit} reached; try again after {self.until}. "
+            f"It is the quota of this tenant at the benchmark {benchmark}.{wanted}"
+        )
+        self.retry_after = max(1.0, retry_after)
 
 
 class Unavailable(BenchhostError):

@@ -32,6 +32,7 @@ COMMANDS = {
     "grant": ("benchhost.cli.access", "Let a tenant use datasets."),
     "revoke": ("benchhost.cli.access", "Take datasets from a tenant, or without any, all access."),
     "audit": ("benchhost.cli.access", "Show who may use what, by which keys, and what was changed when and by whom."),
+    "quota": ("benchhost.cli.quota", "Set, list and remove quotas of tenants."),
     "settings": ("benchhost.cli.settings", "Show every setting, its value and where it can be set."),
 }
 """Where each command is, and its help in the list."""

@@ -14,7 +14,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from benchhost.errors import AttemptsUsedUp, BenchhostError, Busy, StoreFailed, UnknownEvaluation
+from benchhost.errors import AttemptsUsedUp, BenchhostError, Busy, QuotaReached, StoreFailed, UnknownEvaluation
 from benchhost.evaluation.claims import Claims
 from benchhost.evaluation.events import Events
 from benchhost.evaluation.frames import Answer, Note, Resumed, State
@@ -23,6 +23,7 @@ from benchhost.evaluation.identity import Identities, neighbourhood, response_di
 from benchhost.evaluation.limits import Gate, Limits
 from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.probing import Policies, disclosed, try_digest
+from benchhost.evaluation.quotas import Quotas
 from benchhost.evaluation.work import Known, Work, digest_of
 from benchhost.log import get_logger
 from benchhost.store import Claim, Evaluation, Store, Try, running
@@ -63,6 +64,7 @@ class Evaluator:
         self._owner = owner
         self._claims = Claims(store, owner, alone=limits.workers == 1)
         self._limits = limits
+        self._quotas = Quotas(store)
         self._gates: dict[tuple[str, str | None], Gate] = {}
         self._running: dict[str, asyncio.Future[Evaluation]] = {}
         self._judging: set[asyncio.Task[None]] = set()
@@ -104,8 +106,8 @@ class Evaluator:
     async def evaluate(self, benchmark: HostedBenchmark, context: Context, submission: Submission | Work) -> Evaluation:
         """Judge a response, or other work; the task must be one of the dataset.
 
-        Raises :class:`~benchhost.errors.Busy` at a limit, if it is to be judged anew, and
-        :class:`~benchhost.errors.StoreFailed` when the outcome cannot be kept, and
+        Raises :class:`~benchhost.errors.Busy` at a limit and :class:`~benchhost.errors.QuotaReached` at a quota, if
+        it is to be judged anew, :class:`~benchhost.errors.StoreFailed` when the outcome cannot be kept, and
         :class:`~benchhost.errors.AttemptsUsedUp` when the policy of the dataset lets no further response be
         judged. A failure of ours to judge is an outcome, not an exception.
         """
@@ -291,7 +293,10 @@ class Evaluator:
     ) -> Evaluation:
         try:
             with benchmark.in_use():
-                return await self._judge(benchmark, await self._claims.granted(claim), response, gate)
+                async with self._quotas.spend([claim]) as spending:
+                    evaluation = await self._judge(benchmark, await self._claims.granted(claim), response, gate)
+                    spending.judged([evaluation], self._owner.id)
+                    return evaluation
         finally:
             gate.leave(1)
             self._leave(claim.id)
@@ -362,11 +367,13 @@ class Evaluator:
         def tell(evaluations: list[Evaluation]) -> None:
             for evaluation in evaluations:
                 futures[evaluation.id].set_result(evaluation)
+            spending.judged(evaluations, self._owner.id)
             news.put_nowait(evaluations)
 
         try:
             with benchmark.in_use():
-                await self._judge_many(benchmark, new, gate, tell)
+                async with self._quotas.spend([claim for claim, _ in new.values()]) as spending:
+                    await self._judge_many(benchmark, new, gate, tell)
         except Exception as error:  # as when the store fails: those who have joined are to hear of it too
             for future in futures.values():
                 if not future.done():
@@ -386,7 +393,8 @@ class Evaluator:
     def _judged(self, judging: asyncio.Task[None]) -> None:
         """Say why a batch failed, also when nobody waits for it any more."""
         self._judging.discard(judging)
-        if not judging.cancelled() and (error := judging.exception()) is not None:
+        error = None if judging.cancelled() else judging.exception()
+        if error is not None and not isinstance(error, QuotaReached):
             _log.error("batch failed", error=type(error).__name__, cause=str(error))
 
     async def _judge_many(

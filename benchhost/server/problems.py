@@ -19,7 +19,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.types import Send
 
 from benchhost import errors
-from benchhost.errors import BenchhostError, Busy, Malformed, RequestError, Unavailable
+from benchhost.errors import BenchhostError, Busy, Malformed, QuotaReached, RequestError, Unavailable
 from benchhost.log import get_logger
 from benchhost.wire.native import FieldProblem, Problem
 
@@ -51,6 +51,7 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.SandboxUnsupported: 422,
     errors.ImageUnavailable: 422,
     errors.Busy: 429,
+    errors.QuotaReached: 429,
     errors.NotOffered: 501,
     errors.Unavailable: 503,
     errors.IdentityUnavailable: 503,
@@ -175,13 +176,13 @@ def answer_to(error: Exception) -> Answer:
         slug, title = error.slug, error.title
         if isinstance(error, Malformed):
             detail = [FieldProblem(slug, list(error.location), str(error))]
-        elif isinstance(error, RequestError | Busy | Unavailable | errors.SandboxUnsupported):
+        elif isinstance(error, RequestError | Busy | QuotaReached | Unavailable | errors.SandboxUnsupported):
             detail = str(error)
         elif isinstance(error, NotScored):
             detail = error.said or BenchhostError.title
         else:
             detail = title if status != 500 else BenchhostError.title
-        if isinstance(error, Busy):
+        if isinstance(error, Busy | QuotaReached):
             headers["retry-after"] = str(math.ceil(error.retry_after))
         if status == 401:
             headers["www-authenticate"] = "Bearer"

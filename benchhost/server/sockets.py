@@ -23,6 +23,7 @@ from benchhost.errors import (
     InvalidVersion,
     Malformed,
     NoVersions,
+    QuotaReached,
     RequestError,
     TenantRequired,
     Unauthorized,
@@ -278,6 +279,9 @@ class Sockets:
             raise
         except (Unauthorized, DatasetNotAllowed, TenantRequired) as error:
             await socket.close(*close_code(error))
+        except QuotaReached as error:
+            reason = f"Evaluation quota reached; retry after {error.until}."
+            await socket.close(POLICY_VIOLATION, reason)
         except ProviderDisabled as error:
             await socket.close(POLICY_VIOLATION, str(error))
         except (NoVersions, InvalidVersion, UnknownVersion) as error:

@@ -12,6 +12,7 @@ from benchhost.errors import UsageError
 from benchhost.store.access_records import AccessEvent, KeyRecord, TenantRecord
 from benchhost.store.memory import MemoryStore
 from benchhost.store.protocol import Store
+from benchhost.store.quota_records import PERIODS, Period, Quota
 from benchhost.store.records import Claim, Claimed, Evaluation, Status, Tried, Try, running
 from benchhost.store.run_records import OPERATOR, REQUESTED, AttemptRecord, AttemptVerdict, RunEvent, RunRecord
 from benchhost.store.sqlite import SQLiteStore
@@ -19,6 +20,7 @@ from benchhost.store.sqlite import SQLiteStore
 __all__ = [
     "DATABASE",
     "OPERATOR",
+    "PERIODS",
     "REQUESTED",
     "AccessEvent",
     "AttemptRecord",
@@ -28,6 +30,8 @@ __all__ = [
     "Evaluation",
     "KeyRecord",
     "MemoryStore",
+    "Period",
+    "Quota",
     "RunEvent",
     "RunRecord",
     "SQLiteStore",

@@ -9,12 +9,13 @@ import msgspec
 
 from benchhost.errors import StoreFailed
 from benchhost.store.memory_access import MemoryAccess
+from benchhost.store.memory_quotas import MemoryQuotas
 from benchhost.store.memory_runs import MemoryRuns
 from benchhost.store.protocol import Store
 from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, Tried, Try, running
 
 
-class MemoryStore(MemoryAccess, MemoryRuns, Store):
+class MemoryStore(MemoryAccess, MemoryQuotas, MemoryRuns, Store):
     """Keeps evaluations, runs and access in this process until it is closed."""
 
     def __init__(self) -> None:
@@ -27,10 +28,11 @@ class MemoryStore(MemoryAccess, MemoryRuns, Store):
             raise StoreFailed("the store is open already")
         self._records = {}
         self._runs = {}
+        self._quotas = {}
         self._forget_access(opened=True)
 
     async def close(self) -> None:
-        self._records = self._runs = None
+        self._records = self._runs = self._quotas = None
         self._forget_access(opened=False)
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:

@@ -177,6 +177,20 @@ MIGRATIONS: Sequence[Migration] = (
         ) WITHOUT ROWID
         """,
     ),
+    # 8: quotas, with what was used of the period that began at ``since``.
+    (
+        """
+        CREATE TABLE quota (
+            tenant TEXT NOT NULL,
+            benchmark TEXT NOT NULL,
+            period TEXT NOT NULL,
+            most INTEGER NOT NULL,
+            used INTEGER NOT NULL,
+            since REAL NOT NULL,
+            PRIMARY KEY (tenant, benchmark, period)
+        )
+        """,
+    ),
 )
 
 

@@ -8,11 +8,12 @@ from types import TracebackType
 from typing import Self
 
 from benchhost.store.access_protocol import AccessStore
+from benchhost.store.quota_protocol import QuotaStore
 from benchhost.store.records import Claim, Claimed, Evaluation, Tried, Try
 from benchhost.store.run_protocol import RunStore
 
 
-class Store(RunStore, AccessStore):
+class Store(RunStore, AccessStore, QuotaStore):
     """Keeps evaluations, runs and access.
 
     It is used from one event loop; several processes may have the same store open.

@@ -23,6 +23,7 @@ from benchhost.store.migrations import migrate
 from benchhost.store.protocol import Store
 from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, Tried, Try, running
 from benchhost.store.sqlite_access import SQLiteAccess
+from benchhost.store.sqlite_quotas import SQLiteQuotas
 from benchhost.store.sqlite_runs import SQLiteRuns
 
 _FIELDS = Evaluation.__struct_fields__
@@ -77,7 +78,7 @@ CACHE = {"rw": 8, "ro": 2}
 is not kept is in the cache of the system, and each reader of a large run would fill its own."""
 
 
-class SQLiteStore(SQLiteAccess, SQLiteRuns, Store):
+class SQLiteStore(SQLiteAccess, SQLiteQuotas, SQLiteRuns, Store):
     """Keeps evaluations, runs and access in the file ``path``, which is created, with its parents, on first use.
 
     ``busy_timeout`` is how long, in seconds, a write waits for the other processes that write to the

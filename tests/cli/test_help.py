@@ -10,10 +10,11 @@ import pytest
 from benchhost.cli.commands import Commands
 from benchhost.cli.keys import KEYS
 from benchhost.cli.main import COMMANDS, cli
+from benchhost.cli.quota import QUOTAS
 from benchhost.cli.runs import RUNS
 from benchhost.cli.sandbox import IMAGE, SANDBOX
 
-GROUPS = {"runs": RUNS, "keys": KEYS, "sandbox": SANDBOX, "sandbox image": IMAGE}
+GROUPS = {"runs": RUNS, "keys": KEYS, "quota": QUOTAS, "sandbox": SANDBOX, "sandbox image": IMAGE}
 EVERY = [*COMMANDS, *(f"{group} {name}" for group, table in GROUPS.items() for name in table)]
 
 

@@ -16,6 +16,7 @@ import benchhost.errors
 from benchhost import Probing, Response, registry, scoring
 from benchhost.cli.keys import KEYS
 from benchhost.cli.main import COMMANDS, cli
+from benchhost.cli.quota import QUOTAS
 from benchhost.cli.receipts import RECEIPTS
 from benchhost.cli.runs import RUNS
 from benchhost.cli.sandbox import IMAGE, SANDBOX
@@ -32,7 +33,7 @@ from benchhost.server.problems import NotScored
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
 from benchhost.settings import describe
 
-GROUPS = {"runs": RUNS, "receipts": RECEIPTS, "keys": KEYS, "sandbox": SANDBOX, "sandbox image": IMAGE}
+GROUPS = {"runs": RUNS, "receipts": RECEIPTS, "keys": KEYS, "quota": QUOTAS, "sandbox": SANDBOX, "sandbox image": IMAGE}
 
 
 def every_command(names=COMMANDS):

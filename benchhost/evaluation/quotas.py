@@ -1,0 +1,104 @@
+"""Quotas where evaluations begin: one that is begun anew is counted, one that fails because of us is not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from benchhost.errors import QuotaReached, StoreFailed
+from benchhost.log import get_logger
+from benchhost.store import Claim, Evaluation, Quota, Store
+from benchhost.store.quota_records import bounds
+
+_log = get_logger()
+
+BELIEVED = 0.5
+"""Seconds for which it is believed who has quotas at all: what they are, and what is left, is asked each time."""
+
+
+class Spending:
+    """What some evaluations were counted for. Those of which :meth:`judged` is told stay counted."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self.ids = frozenset(ids)
+        self._judged: set[str] = set()
+
+    def judged(self, evaluations: Sequence[Evaluation], owner: str) -> None:
+        """Learn what came of evaluations: what another process has judged, and what failed for a cause, is free."""
+        self._judged.update(
+            each.id for each in evaluations if each.owner == owner and each.cause is None and each.status != "running"
+        )
+
+    @property
+    def owed(self) -> int:
+        """How many are to be given back."""
+        return len(self.ids - self._judged)
+
+
+class Quotas:
+    """The quotas of tenants, as they are kept in the store for all processes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: frozenset[tuple[str, str]] = frozenset()
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    @asynccontextmanager
+    async def spend(self, claims: Sequence[Claim]) -> AsyncIterator[Spending]:
+        """Count the evaluations that begin, of one tenant and benchmark, until the end of the ``async with``.
+
+        Raises :class:`~benchhost.errors.QuotaReached`.
+        """
+        fresh = await self._fresh(claims)
+        spending = Spending(fresh)
+        if not fresh:
+            yield spending
+            return
+        tenant, benchmark, now = claims[0].tenant, claims[0].benchmark, time.time()
+        refused = await self._store.spend(tenant, benchmark, len(fresh), now)
+        if refused is not None:
+            if await self._fresh(claims) != fresh:  # somebody has begun some of them meanwhile, and they are joined
+                async with self.spend(claims) as spending:
+                    yield spending
+                return
+            raise reached(refused, len(fresh), now)
+        try:
+            yield spending
+        finally:
+            if spending.owed:
+                await self._give_back(tenant, benchmark, spending.owed, now)
+
+    async def _fresh(self, claims: Sequence[Claim]) -> list[str]:
+        """Say which of these evaluations would be begun anew by somebody who has quotas."""
+        if not claims or (claims[0].tenant, claims[0].benchmark) not in await self._limited():
+            return []
+        known = await self._store.evaluations([claim.id for claim in claims])
+        return [id_ for id_ in (claim.id for claim in claims) if id_ not in known or _may_begin(known[id_])]
+
+    async def _limited(self) -> frozenset[tuple[str, str]]:
+        if time.monotonic() - self._read_at > BELIEVED:
+            async with self._reading:  # by one; the others wait, and go by nothing that is older
+                if (now := time.monotonic()) - self._read_at > BELIEVED:
+                    self._known = frozenset((quota.tenant, quota.benchmark) for quota in await self._store.quotas())
+                    self._read_at = now
+        return self._known
+
+    async def _give_back(self, tenant: str, benchmark: str, number: int, at: float) -> None:
+        try:
+            await self._store.give_back(tenant, benchmark, number, at)
+        except StoreFailed as error:  # the outcome is what the caller waits for
+            _log.warning("quota was not given back", tenant=tenant, evaluations=number, cause=str(error))
+
+
+def _may_begin(evaluation: Evaluation) -> bool:
+    return evaluation.status in ("error", "interrupted")
+
+
+def reached(quota: Quota, number: int, now: float) -> QuotaReached:
+    """Make the error of evaluations for which a quota has no room."""
+    _, ends = bounds(quota.period, now)
+    wanted = f" {number} more would begin, and {quota.limit - quota.used} are left." if number > 1 else ""
+    return QuotaReached(f"{quota.limit:,} per {quota.period}", quota.benchmark, wanted, ends, ends - now)

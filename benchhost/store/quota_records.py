@@ -1,0 +1,61 @@
+"""Quotas: how many evaluations a tenant may begin at a benchmark in a period of the calendar."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
+
+import msgspec
+
+Period = Literal["minute", "hour", "day", "month"]
+
+PERIODS: tuple[Period, ...] = get_args(Period)
+
+
+class Quota(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """At most ``limit`` evaluations of a tenant at a benchmark are begun in each ``period``.
+
+    ``used`` are those of the period that began at ``since``, in seconds since 1970.
+    """
+
+    tenant: str
+    benchmark: str
+    period: Period
+    limit: int
+    used: int = 0
+    since: float = 0.0
+
+    def at(self, now: float) -> Quota:
+        """Return it as it is at a time: in a new period, nothing is used."""
+        begins, _ = bounds(self.period, now)
+        return self if begins <= self.since else msgspec.structs.replace(self, used=0, since=begins)
+
+
+def bounds(period: Period, at: float) -> tuple[float, float]:
+    """Say when the period begins in which a time lies, and when the next one does: both in UTC."""
+    now = dt.datetime.fromtimestamp(at, dt.UTC).replace(second=0, microsecond=0)
+    if period == "month":
+        begins = now.replace(day=1, hour=0, minute=0)
+        return begins.timestamp(), (begins + dt.timedelta(days=32)).replace(day=1).timestamp()
+    begins = now.replace(hour=0, minute=0) if period == "day" else now.replace(minute=0) if period == "hour" else now
+    return begins.timestamp(), (begins + dt.timedelta(**{f"{period}s": 1})).timestamp()
+
+
+def in_order(quotas: Iterable[Quota]) -> list[Quota]:
+    """Sort quotas by tenant, benchmark and the length of the period."""
+    return sorted(quotas, key=lambda quota: (quota.tenant, quota.benchmark, PERIODS.index(quota.period)))
+
+
+def in_the_way(quotas: Sequence[Quota], number: int) -> Quota | None:
+    """Find the quota that has no room for so many more, and has none for the longest time."""
+    full = [quota for quota in quotas if quota.used + number > quota.limit]
+    return max(full, key=lambda quota: bounds(quota.period, quota.since)[1], default=None)
+
+
+def returned(quota: Quota, number: int, at: float) -> Quota | None:
+    """Return a quota with less used of the period of a time, or ``None`` when that is not the one that is counted."""
+    begins, _ = bounds(quota.period, at)
+    if begins != quota.since:
+        return None
+    return msgspec.structs.replace(quota, used=max(0, quota.used - number))

@@ -1,0 +1,35 @@
+"""`benchhost quota`: what it sets, shows and removes, and what it says of a wrong word."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def test_quotas_are_set_listed_and_removed(state, benchhost) -> None:
+    said = benchhost("quota", "set", "acme", "my-bench", "2500/day", "10/minute")
+    assert (said.code, said.err) == (0, "")
+    first, second = said.out.splitlines()
+    assert first.startswith("acme  my-bench  10/minute  0 used until ")
+    assert second.startswith("acme  my-bench  2,500/day  0 used until ")
+    assert benchhost("quota", "list").out.splitlines()[1] == second
+    [minute, day] = benchhost("quota", "list", "--tenant", "acme", "--json").json["quotas"]
+    assert (minute["period"], day["limit"], day["used"]) == ("minute", 2500, 0)
+    assert benchhost("quota", "rm", "acme", "my-bench").out == "2 quotas are removed\n"
+    assert benchhost("quota", "list").out == "There are no quotas. Try: benchhost quota set TENANT BENCHMARK 1000/day\n"
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("set", "acme", "b", "1000"), "'1000' is no quota; expected a number and a period, such as 1000/day"),
+        (("set", "acme", "b", "0/day"), "'0/day' is no quota"),
+        (("set", "acme", "b", "5/week"), "'week' is no period; expected one of: minute, hour, day, month"),
+        (("set", "@operator", "b", "5/day"), "'@operator' can be no tenant"),
+        (("rm", "acme", "b"), "acme does not have a quota at b. Look at: benchhost quota list"),
+        (("rm", "acme", "b", "day"), "acme does not have a quota per day at b"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_what_was_expected(state, benchhost, words, said) -> None:
+    answer = benchhost("quota", *words)
+    assert answer.code == 2
+    assert said in answer.err

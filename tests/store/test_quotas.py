@@ -1,0 +1,153 @@
+"""What every store promises about quotas, asked of each of them; and of SQLite, among processes."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchhost.store import PERIODS, Quota, Store, open_store
+from benchhost.store.quota_records import bounds
+
+pytestmark = pytest.mark.anyio
+
+
+def moment(text: str) -> float:
+    return dt.datetime.fromisoformat(f"{text}Z").timestamp()
+
+
+NOON = moment("2026-03-31T12:00:30")
+TOMORROW = moment("2026-04-01T00:00:00")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    async with open_store({"memory": "memory:", "sqlite": f"{tmp_path}/store.db"}[request.param]) as store:
+        yield store
+
+
+def of(limit: int, period: str = "day", tenant: str = "acme", benchmark: str = "b") -> Quota:
+    return Quota(tenant=tenant, benchmark=benchmark, period=period, limit=limit)
+
+
+async def used(store: Store) -> list[int]:
+    return [quota.used for quota in await store.quotas("acme")]
+
+
+@pytest.mark.parametrize(
+    "period, begins, ends",
+    [
+        ("minute", "2026-03-31T12:00:00", "2026-03-31T12:01:00"),
+        ("hour", "2026-03-31T12:00:00", "2026-03-31T13:00:00"),
+        ("day", "2026-03-31T00:00:00", "2026-04-01T00:00:00"),
+        ("month", "2026-03-01T00:00:00", "2026-04-01T00:00:00"),
+    ],
+)
+def test_periods_are_those_of_the_calendar_in_utc(period, begins, ends):
+    assert bounds(period, NOON) == (moment(begins), moment(ends))
+
+
+@given(period=st.sampled_from(PERIODS), at=st.floats(0, 4e9))
+def test_periods_follow_each_other_without_a_gap(period, at):
+    begins, ends = bounds(period, at)
+    assert begins <= at < ends
+    assert bounds(period, begins) == (begins, ends)
+    assert bounds(period, ends)[0] == ends
+
+
+async def test_as_many_as_the_limit_are_spent_and_no_more(store):
+    await store.set_quota(of(3))
+    assert [await store.spend("acme", "b", 1, NOON) is None for _ in range(5)] == [True, True, True, False, False]
+    refused = await store.spend("acme", "b", 1, NOON)
+    assert (refused.period, refused.limit, refused.used) == ("day", 3, 3)
+
+
+async def test_all_of_several_are_counted_or_none(store):
+    await store.set_quota(of(3))
+    assert await store.spend("acme", "b", 2, NOON) is None
+    assert await store.spend("acme", "b", 2, NOON) is not None
+    assert await store.spend("acme", "b", 1, NOON) is None
+
+
+async def test_every_quota_must_have_room_and_the_longest_wait_is_told(store):
+    for limit, period in ((1, "minute"), (5, "hour"), (1, "day")):
+        await store.set_quota(of(limit, period))
+    assert await store.spend("acme", "b", 1, NOON) is None
+    assert (await store.spend("acme", "b", 1, NOON)).period == "day"
+    assert await used(store) == [1, 1, 1]
+
+
+async def test_a_new_period_begins_with_nothing_used(store):
+    await store.set_quota(of(1))
+    assert await store.spend("acme", "b", 1, NOON) is None
+    assert await store.spend("acme", "b", 1, TOMORROW - 0.5) is not None
+    assert await store.spend("acme", "b", 1, TOMORROW) is None
+
+
+async def test_what_is_given_back_can_be_spent_again_in_its_period_alone(store):
+    await store.set_quota(of(1))
+    await store.spend("acme", "b", 1, NOON)
+    await store.give_back("acme", "b", 1, NOON)
+    assert await store.spend("acme", "b", 1, NOON) is None
+    assert await store.spend("acme", "b", 1, TOMORROW) is None
+    await store.give_back("acme", "b", 1, NOON)
+    assert await store.spend("acme", "b", 1, TOMORROW) is not None
+
+
+async def test_quotas_are_of_one_tenant_at_one_benchmark(store):
+    await store.set_quota(of(1))
+    for tenant, benchmark in (("acme", "b"), ("other", "b"), ("acme", "c"), ("other", "b")):
+        assert await store.spend(tenant, benchmark, 1, NOON) is None
+
+
+async def test_a_limit_that_is_set_anew_forgets_nothing(store):
+    await store.set_quota(of(2))
+    await store.spend("acme", "b", 2, NOON)
+    await store.set_quota(of(3))
+    assert await store.spend("acme", "b", 1, NOON) is None
+    assert await store.spend("acme", "b", 1, NOON) is not None
+
+
+async def test_quotas_are_listed_in_order_and_removed(store):
+    for each in (of(3, "month"), of(1, "minute"), of(2), of(9, tenant="a")):
+        await store.set_quota(each)
+    assert [(each.tenant, each.limit) for each in await store.quotas()] == [
+        ("a", 9),
+        ("acme", 1),
+        ("acme", 2),
+        ("acme", 3),
+    ]
+    assert await store.remove_quota("acme", "b", "day") == 1
+    assert await store.remove_quota("acme", "b", "day") == 0
+    assert await store.remove_quota("acme", "b") == 2
+    assert [each.tenant for each in await store.quotas()] == ["a"]
+
+
+SPENDER = """
+import asyncio, sys
+from benchhost.store import open_store
+
+async def main():
+    async with open_store(sys.argv[1]) as store:
+        answers = await asyncio.gather(*(store.spend("acme", "b", 1, 1.0) for _ in range(200)))
+        print(sum(answer is None for answer in answers))
+
+asyncio.run(main())
+"""
+
+
+async def test_processes_together_spend_the_limit_exactly(tmp_path):
+    async with open_store(tmp_path / "store.db") as store:
+        await store.set_quota(of(250))
+        command = [sys.executable, "-c", SPENDER, str(tmp_path / "store.db")]
+        async with asyncio.TaskGroup() as group:
+            spenders = [group.create_task(anyio.run_process(command)) for _ in range(2)]
+        assert sum(int(each.result().stdout) for each in spenders) == 250
+        assert await used(store) == [250]
