@@ -77,9 +77,7 @@ def rounded(number: float, policy: Probing) -> float:
 
 def may_sum(scored: int, latest: float, policy: Probing) -> str | None:
     """Say why a sum over so many results, the latest of which was found then, may not be told now, if it may not."""
-    if not policy.withholds:
-        return None
-    if scored < policy.least:
+    if policy.feedback == "sum" and scored < policy.least:
         return f"A sum is told over {policy.least} scored tasks or more, and these are {scored}."
     wait = latest + policy.delay - time.time()
     return f"The results are told in {wait:.0f} s: ask again then." if wait > 0 else None

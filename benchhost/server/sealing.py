@@ -111,11 +111,12 @@ async def sealed_score(
     scored = [each for each in counted.values() if each.status == "scored"]
     if why := may_sum(len(scored), max((each.finished_at or 0.0 for each in scored), default=0.0), policy):
         raise ResultWithheld(why)
+    in_sum = policy.feedback == "sum"
     catalogue = benchmark.catalogue(context.dataset, context.version or None)
     score = await _score(benchmark, context, catalogue, counted)
     statement = _statement(
         outcomes := [
-            _of_evaluation(counted[task] if policy.withholds else disclosed(counted[task], policy), len(by_task[task]))
+            _of_evaluation(counted[task] if in_sum else disclosed(counted[task], policy), len(by_task[task]))
             for task in catalogue.ids
             if task in counted
         ],
@@ -131,8 +132,7 @@ async def sealed_score(
         score=None if score is None else rounded(score, policy),
         tasks=len(catalogue.ids),
     )
-    shown = entries and not policy.withholds
-    return await asyncio.to_thread(seal, statement, outcomes, signing_key(state), entries=shown)
+    return await asyncio.to_thread(seal, statement, outcomes, signing_key(state), entries=entries and not in_sum)
 
 
 async def _score(

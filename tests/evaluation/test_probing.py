@@ -125,3 +125,4 @@ def test_a_sum_is_told_over_enough_tasks_and_after_the_delay():
     assert "ask again" in may_sum(3, now, policy)
     assert may_sum(3, now - 9, policy) is None
     assert may_sum(1, now, Probing(attempts=1)) is None
+    assert may_sum(1, now, Probing(feedback="score")) is None, "each of them is told"

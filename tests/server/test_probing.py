@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +121,10 @@ def test_with_score_neither_feedback_nor_metrics_are_told_by_any_route(host):
     plain = host.post("/b/riddles/evaluate-response", {"task_id": "r3", "response": "4", "dataset": "score"})
     assert plain.json == {**result, "score": 0.0, "passed": False}
     assert submit(host, "score", "r3", "decline").json["errors"] == ["The response was not scored."]
+    submit(host, "score", "r3", "3", run="one")
+    [entry] = host.post("/b/riddles/v1/receipts", {"run_id": "one", "dataset": "score"}).json["entries"]
+    told = json.dumps(result, separators=(",", ":")).encode()
+    assert (entry["score"], entry["result"]) == (1.0, hashlib.sha256(told).hexdigest())
 
 
 def test_results_that_are_told_in_sum_alone_are_told_in_sum_alone(host):
