@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -144,3 +147,10 @@ def test_the_published_samples_get_their_published_verdicts_over_http(host):
     assert sum(map(sum, passed.values())) == 722
     at = {k: 100 * sum(pass_at_k(20, sum(each), k) for each in passed.values()) / 164 for k in (1, 10, 20)}
     assert at == pytest.approx({1: 22.0122, 10: 49.9886, 20: 57.9268}, abs=5e-5)
+
+
+def test_nothing_that_is_hidden_leaks():
+    environ = {**os.environ, "BENCHHOST_BENCHMARKS__HUMANEVAL__DATA": str(PROBLEMS)}
+    command = [sys.executable, "-m", "benchhost", "leakcheck", "humaneval", "--sample", "3"]
+    searched = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert searched.returncode == 0, searched.stdout + searched.stderr

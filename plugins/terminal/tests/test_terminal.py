@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from benchhost import Result, Submission
@@ -103,3 +106,9 @@ async def test_a_script_that_was_submitted_is_run_in_the_sandbox(attempt):
     async for _ in Terminal().place_submission(job, submission, sandbox):
         pass
     assert (await judged(job, sandbox)).passed
+
+
+def test_nothing_that_is_hidden_leaks():
+    command = [sys.executable, "-m", "benchhost", "leakcheck", "terminal", "--sample", "3"]
+    searched = subprocess.run(command, capture_output=True, text=True)
+    assert searched.returncode == 0, searched.stdout + searched.stderr
