@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-
-from litestar.types import Receive
+from typing import TYPE_CHECKING
 
 from benchhost.errors import Busy, Malformed, TooLarge
-from benchhost.server.problems import TooSlow
+from benchhost.server.refused import TooSlow
+
+if TYPE_CHECKING:  # a run at the command line opens a host, and serves nothing
+    from litestar.types import Receive
 
 TIMES = 4
 """How many of the largest bodies may be under way at once."""
@@ -42,7 +44,7 @@ class Bodies:
     async def read(self, receive: Receive, room: Room) -> bytes:
         """Read a body, which is held in the room as it comes: what is only announced takes none from others.
 
-        Raises :class:`~benchhost.server.problems.TooSlow`, :class:`~benchhost.errors.TooLarge`,
+        Raises :class:`~benchhost.server.refused.TooSlow`, :class:`~benchhost.errors.TooLarge`,
         :class:`~benchhost.errors.Busy`, and :class:`~benchhost.errors.Malformed` when it ends early.
         """
         parts: list[bytes] = []

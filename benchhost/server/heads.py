@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-
-from litestar.types import Scope
+from typing import TYPE_CHECKING
 
 from benchhost.server.policy import is_loopback, modes_of
-from benchhost.server.problems import HeadRefused, HeadTooLarge, WrongHost
+from benchhost.server.refused import HeadRefused, HeadTooLarge, WrongHost
 from benchhost.settings import Settings
+
+if TYPE_CHECKING:
+    from litestar.types import Scope
 
 LARGEST_HEAD = 32 * 1024
 """The most bytes of the headers of a request, together."""

@@ -21,6 +21,7 @@ from litestar.types import Send
 from benchhost import errors
 from benchhost.errors import BenchhostError, Busy, Malformed, QuotaReached, RequestError, Unavailable
 from benchhost.log import get_logger
+from benchhost.server.refused import Encoded, HeadRefused, HeadTooLarge, TooSlow, WrongHost
 from benchhost.wire.native import FieldProblem, Problem
 
 _log = get_logger()
@@ -113,41 +114,6 @@ class Conflict(RequestError):
 
     slug = "conflict"
     title = "Conflict"
-
-
-class HeadRefused(RequestError):
-    """A header is missing, or there twice, and could be understood in more than one way."""
-
-    slug = "head-refused"
-    title = "The head of the request is ambiguous"
-
-
-class HeadTooLarge(RequestError):
-    """The headers are larger than any request needs."""
-
-    slug = "head-too-large"
-    title = "The headers are too large"
-
-
-class WrongHost(RequestError):
-    """The request is addressed to a name that is not this host's."""
-
-    slug = "wrong-host"
-    title = "The request is addressed to another host"
-
-
-class TooSlow(RequestError):
-    """The body does not arrive in time."""
-
-    slug = "too-slow"
-    title = "The body came too slowly"
-
-
-class Encoded(RequestError):
-    """The body is compressed, or encoded in another way: a few bytes of it could become any number."""
-
-    slug = "encoded"
-    title = "The body is encoded"
 
 
 STATUS |= {NotFound: 404, RunsNotAllowed: 403, SandboxesNotAllowed: 403, Conflict: 409, FileRefused: 422}

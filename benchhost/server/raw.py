@@ -26,7 +26,8 @@ from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted, served
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
-from benchhost.server.problems import Encoded, TooSlow, send_problem
+from benchhost.server.problems import send_problem
+from benchhost.server.refused import Encoded, TooSlow
 
 JSON = "application/json"
 EVENTS = "text/event-stream"

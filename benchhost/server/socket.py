@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
-from litestar.types import Receive, Scope, Send
 
 from benchhost.errors import Malformed
 from benchhost.wire.sockets import LARGEST_FRAME, chunk
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope, Send
 
 READS_WITHIN = 300.0
 """Seconds after which a client that reads nothing of what it is sent counts as gone."""

@@ -218,6 +218,19 @@ def test_the_list_of_runs_loads_nothing_of_the_host_and_little_else(benchhost, s
     assert set(heavy.split()) & set(done.stdout.split()) == set()
 
 
+def test_a_run_loads_nothing_that_only_a_server_needs(state) -> None:
+    code = (
+        "import sys, contextlib\n"
+        "from benchhost.cli import main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):\n"
+        "    main(['run', 'arithmetic', '--model', 'scripted/reference', '--limit', '2', '--json'])\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert '"score": 1.0' in done.stderr
+    assert {"litestar", "granian", "numpy"} & set(done.stdout.split()) == set()
+
+
 def test_a_run_that_a_caller_began_keeps_its_limits_when_the_operator_carries_it_on() -> None:
     config = RunConfig(
         benchmark="b", dataset_version="1", evaluator_version="1", model="m/m", source="runner", task_count=1

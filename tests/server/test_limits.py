@@ -16,7 +16,7 @@ from benchhost.errors import Busy
 from benchhost.server.bodies import Bodies
 from benchhost.server.connections import Connections, peer_of
 from benchhost.server.heads import LARGEST_HEAD, name_in, names_of
-from benchhost.server.problems import TooSlow
+from benchhost.server.refused import TooSlow
 from benchhost.server.socket import READS_WITHIN
 from benchhost.settings import Settings
 from benchhost.testing import serving
