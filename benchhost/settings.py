@@ -154,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...] | None,
         Meta(
             description="Names by which callers may address this host, separated by commas, beside addresses and "
-            "localhost. None is any name; or, on a host that is open on this machine alone, none."
+            "localhost. Without it, any name will do; or, on a host that is open on this machine alone, none."
         ),
     ] = None
     max_running: Annotated[int, Meta(description="Evaluations of one benchmark that run at once.", ge=1)] = 64

@@ -57,6 +57,8 @@ def read_allowlist(text: str | None, path: Path | None) -> dict[str, Listed]:
             return _tenants(msgspec.json.decode(text), "the allowlist in JSON")
         except msgspec.DecodeError as error:
             raise SettingsError(f"the allowlist in JSON is no JSON: {error}") from None
+        except RecursionError:
+            raise SettingsError("the allowlist in JSON is nested too deeply") from None
     if path is None:
         return {}
     import yaml
@@ -65,6 +67,8 @@ def read_allowlist(text: str | None, path: Path | None) -> dict[str, Listed]:
         return _tenants(yaml.safe_load(path.read_text(encoding="utf-8")), f"the allowlist {path}")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the allowlist {path} cannot be read: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"the allowlist {path} is nested too deeply") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"the allowlist {path} is no YAML: {' '.join(str(error).split())}") from None
 

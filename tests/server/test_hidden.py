@@ -245,7 +245,12 @@ REQUESTS = {
 }
 """What each operation is tried with beside a request without anything."""
 
-PATH = {"dataset": ["default", "other", "nope"], "evaluation_id": ["nope"], "run_id": ["nope", "made"]}
+PATH = {
+    "dataset": ["default", "other", "nope"],
+    "evaluation_id": ["nope"],
+    "run_id": ["nope", "made"],
+    "sandbox_id": ["nope"],
+}
 
 
 def every_answer(client, document):
