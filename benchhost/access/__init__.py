@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchhost.access.allowlist import Listed, Quota, read_allowlist
+from benchhost.access.allowlist import Listed, Quota, quotas_of, read_allowlist
 from benchhost.access.callers import NO_TENANT, Caller, Mode, is_tenant
 from benchhost.access.datasets import EVERY, Datasets, pattern
 from benchhost.access.descope import DescopeOptions
@@ -28,6 +28,7 @@ __all__ = [
     "is_tenant",
     "new_key",
     "pattern",
+    "quotas_of",
     "read_allowlist",
     "together",
 ]

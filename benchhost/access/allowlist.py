@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,10 +21,11 @@ from msgspec import Meta
 from benchhost.access.callers import is_tenant
 from benchhost.access.datasets import Datasets, of_service
 from benchhost.errors import SettingsError, UsageError
+from benchhost.store import Period
 
 
 class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """So many evaluations in each calendar period (UTC)."""
+    """So many evaluations at each benchmark in each calendar period (UTC)."""
 
     limit: Annotated[int, Meta(gt=0)]
     period: Literal["day", "week", "month", "year"]
@@ -71,6 +73,11 @@ def read_allowlist(text: str | None, path: Path | None) -> dict[str, Listed]:
         raise SettingsError(f"the allowlist {path} is nested too deeply") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"the allowlist {path} is no YAML: {' '.join(str(error).split())}") from None
+
+
+def quotas_of(listed: Mapping[str, Listed]) -> dict[str, tuple[int, Period]]:
+    """Say which tenants have quotas: how many evaluations in which period."""
+    return {name: (each.quota.limit, each.quota.period) for name, each in listed.items() if each.quota is not None}
 
 
 def _tenants(content: Any, where: str) -> dict[str, Listed]:

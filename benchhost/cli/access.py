@@ -57,8 +57,9 @@ def revoke(tenant: str, datasets: tuple[str, ...], config: Path | None, **flags:
 @as_json
 @settings_options("state")
 def audit(tenant: str | None, limit: int, as_json: bool, config: Path | None, **flags: Any) -> None:
-    """Show who may use what, by which keys, and what was changed when and by whom."""
+    """Show who may use what, how much, by which keys, and what was changed."""
     from benchhost.cli.granting import audited, key_line, moment_or_never
+    from benchhost.cli.quotas import line_of
 
     told = asyncio.run(audited(read(config, flags), tenant, limit))
     if as_json:
@@ -72,10 +73,12 @@ def audit(tenant: str | None, limit: int, as_json: bool, config: Path | None, **
         click.echo(f"{each['tenant']}  {state}: {', '.join(each['datasets']) or 'nothing'}")
         for key in each["keys"]:
             click.echo(f"  key {key['id']}  {key_line(key)}")
+        for quota in each["quotas"]:
+            click.echo(f"  quota {line_of(quota).partition('  ')[2]}")
     if told["log"]:
         click.echo("changes, the newest first:")
     for event in told["log"]:
-        what = " ".join(filter(None, [event["key"], ", ".join(event["datasets"])]))
+        what = " ".join(filter(None, [event["key"], ", ".join(event["datasets"]), event["quota"]]))
         click.echo(
             f"  {moment_or_never(event['at'])}  {event['by']}  {event['kind']}  {event['tenant']}  {what}".rstrip()
         )

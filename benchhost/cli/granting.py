@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
 import re
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from benchhost.access import Listed, is_tenant, new_key, pattern, read_allowlist, together
+from benchhost.cli.quotas import held_quotas, told_quota
 from benchhost.cli.stored import opened_store
-from benchhost.cli.words import moment
+from benchhost.cli.words import moment, user
 from benchhost.errors import UsageError
 from benchhost.server.policy import describe, modes_of, policy_of
 from benchhost.settings import Settings
@@ -51,8 +51,8 @@ async def created_key(
     async with opened_store(settings) as store:
         await _must_not_be_revoked(store, tenant, names)
         if names:
-            await store.grant(tenant, names, at=now, by=_user())
-        await store.add_key(record, by=_user())
+            await store.grant(tenant, names, at=now, by=user())
+        await store.add_key(record, by=user())
         known = together(_listed(settings), await store.tenants())
     return CreatedKey(made.key, _told(record), tenant in known)
 
@@ -74,7 +74,7 @@ async def revoked_keys(settings: Settings, ids: Sequence[str]) -> None:
             if key_id not in known:
                 raise UsageError(f"no key has the id {key_id[:12]!r}. Look at: benchhost keys list")
         for key_id in ids:
-            await store.revoke_key(key_id, at=time.time(), by=_user())
+            await store.revoke_key(key_id, at=time.time(), by=user())
 
 
 async def granted(settings: Settings, tenant: str, datasets: Sequence[str], trial: bool | None) -> TenantRecord:
@@ -86,7 +86,7 @@ async def granted(settings: Settings, tenant: str, datasets: Sequence[str], tria
     if not datasets and trial is None:
         raise UsageError(f"say what {tenant} is granted: benchhost grant {tenant} BENCHMARK/DATASET, or --trial")
     async with opened_store(settings) as store:
-        return await store.grant(tenant, [pattern(name) for name in datasets], trial=trial, at=time.time(), by=_user())
+        return await store.grant(tenant, [pattern(name) for name in datasets], trial=trial, at=time.time(), by=user())
 
 
 async def revoked(settings: Settings, tenant: str, datasets: Sequence[str]) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ async def revoked(settings: Settings, tenant: str, datasets: Sequence[str]) -> t
                 f"{tenant} was not granted {missing[0]} here ({where}); granted here are: "
                 f"{', '.join(sorted(has)) or 'none'}. To take all access from it: benchhost revoke {tenant}"
             )
-        return await store.revoke(tenant, names, at=time.time(), by=_user())
+        return await store.revoke(tenant, names, at=time.time(), by=user())
 
 
 async def audited(settings: Settings, tenant: str | None, limit: int) -> dict[str, Any]:
@@ -115,8 +115,9 @@ async def audited(settings: Settings, tenant: str | None, limit: int) -> dict[st
         records = {record.name: record for record in await store.tenants()}
         keys = await store.keys()
         log = await store.access_log(tenant, limit=limit)
+        quotas = held_quotas(settings, await store.quotas())
     known = together(policy.listed, list(records.values()))
-    names = sorted({*known, *records, *(key.tenant for key in keys)})
+    names = sorted({*known, *records, *(key.tenant for key in keys), *(quota.tenant for quota in quotas)})
     return {
         "modes": list(policy.modes),
         "enforced": describe(policy, settings),
@@ -128,6 +129,7 @@ async def audited(settings: Settings, tenant: str | None, limit: int) -> dict[st
                 "revoked_at": records[name].revoked_at if name in records else None,
                 "in_allowlist": name in policy.listed,
                 "keys": [_told(key) for key in keys if key.tenant == name],
+                "quotas": [told_quota(quota) for quota in quotas if quota.tenant == name],
             }
             for name in names
             if tenant in (None, name)
@@ -141,6 +143,7 @@ async def audited(settings: Settings, tenant: str | None, limit: int) -> dict[st
                 "tenant": event.tenant,
                 "datasets": list(event.datasets),
                 "key": event.key or None,
+                "quota": event.quota or None,
             }
             for event in log
         ],
@@ -225,10 +228,3 @@ def _check_tenant(name: str) -> None:
 
 def _listed(settings: Settings) -> dict[str, Listed]:
     return read_allowlist(settings.allowlist_json, settings.allowlist)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user that has no name
-        return "unknown"

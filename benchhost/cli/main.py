@@ -31,7 +31,7 @@ COMMANDS = {
     "keys": ("benchhost.cli.keys", "Make, list and revoke keys of tenants."),
     "grant": ("benchhost.cli.access", "Let a tenant use datasets."),
     "revoke": ("benchhost.cli.access", "Take datasets from a tenant, or without any, all access."),
-    "audit": ("benchhost.cli.access", "Show who may use what, by which keys, and what was changed when and by whom."),
+    "audit": ("benchhost.cli.access", "Show who may use what, how much, by which keys, and what was changed."),
     "quota": ("benchhost.cli.quota", "Set, list and remove quotas of tenants."),
     "settings": ("benchhost.cli.settings", "Show every setting, its value and where it can be set."),
 }

@@ -33,8 +33,8 @@ def quota() -> None:
 def set_(tenant: str, benchmark: str, limits: tuple[str, ...], config: Path | None, **flags: Any) -> None:
     """Set how many evaluations a tenant may begin at a benchmark in a period.
 
-    A period is a minute, hour, day or month of the calendar, in UTC: 1000/day. A tenant may have a quota for
-    each. What was used in the period stays used. Servers know it within a second.
+    A period is a minute, hour, day, week, month or year of the calendar, in UTC: 1000/day. A tenant may
+    have a quota for each. What was used in the period stays used. Servers know it within a second.
     """
     from benchhost.cli.quotas import set_quotas
 
@@ -68,7 +68,7 @@ def list_(tenant: str | None, as_json: bool, config: Path | None, **flags: Any) 
 def rm(tenant: str, benchmark: str, periods: tuple[str, ...], config: Path | None, **flags: Any) -> None:
     """Remove quotas of a tenant at a benchmark.
 
-    Without a PERIOD (minute, hour, day, month), all of them are removed.
+    Without a PERIOD (minute, hour, day, week, month, year), all of them are removed.
     """
     from benchhost.cli.quotas import removed_quotas
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -106,3 +107,11 @@ def line(text: str, longest: int = 200) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4g}"
+
+
+def user() -> str:
+    """Name whoever gives this command, for the log of what was changed."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that has no name
+        return "unknown"

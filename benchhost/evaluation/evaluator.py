@@ -60,11 +60,11 @@ class Evaluator:
     def __init__(self, store: Store, owner: Owner, limits: Limits, policies: Policies | None = None) -> None:
         self.events = Events()
         self.policies = policies or Policies()
+        self.quotas = Quotas(store)
         self._store = store
         self._owner = owner
         self._claims = Claims(store, owner, alone=limits.workers == 1)
         self._limits = limits
-        self._quotas = Quotas(store)
         self._gates: dict[tuple[str, str | None], Gate] = {}
         self._running: dict[str, asyncio.Future[Evaluation]] = {}
         self._judging: set[asyncio.Task[None]] = set()
@@ -293,7 +293,7 @@ class Evaluator:
     ) -> Evaluation:
         try:
             with benchmark.in_use():
-                async with self._quotas.spend([claim]) as spending:
+                async with self.quotas.spend([claim]) as spending:
                     evaluation = await self._judge(benchmark, await self._claims.granted(claim), response, gate)
                     spending.judged([evaluation], self._owner.id)
                     return evaluation
@@ -372,7 +372,7 @@ class Evaluator:
 
         try:
             with benchmark.in_use():
-                async with self._quotas.spend([claim for claim, _ in new.values()]) as spending:
+                async with self.quotas.spend([claim for claim, _ in new.values()]) as spending:
                     await self._judge_many(benchmark, new, gate, tell)
         except Exception as error:  # as when the store fails: those who have joined are to hear of it too
             for future in futures.values():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from benchhost.errors import QuotaReached, StoreFailed
 from benchhost.log import get_logger
-from benchhost.store import Claim, Evaluation, Quota, Store
+from benchhost.store import Claim, Evaluation, Period, Quota, Store
 from benchhost.store.quota_records import bounds
 
 _log = get_logger()
@@ -38,9 +38,13 @@ class Spending:
 
 
 class Quotas:
-    """The quotas of tenants, as they are kept in the store for all processes."""
+    """The quotas of tenants, as they are kept in the store for all processes.
 
-    def __init__(self, store: Store) -> None:
+    ``listed`` are those of the operator's allowlist, by tenant: so many evaluations of a period, at each benchmark.
+    """
+
+    def __init__(self, store: Store, listed: Mapping[str, tuple[int, Period]] | None = None) -> None:
+        self.listed = dict(listed or {})
         self._store = store
         self._known: frozenset[tuple[str, str]] = frozenset()
         self._read_at = float("-inf")
@@ -58,12 +62,13 @@ class Quotas:
             yield spending
             return
         tenant, benchmark, now = claims[0].tenant, claims[0].benchmark, time.time()
-        refused = await self._store.spend(tenant, benchmark, len(fresh), now)
+        refused = await self._store.spend(tenant, benchmark, len(fresh), now, self._listed_for(tenant, benchmark))
         if refused is not None:
             if await self._fresh(claims) != fresh:  # somebody has begun some of them meanwhile, and they are joined
                 async with self.spend(claims) as spending:
                     yield spending
                 return
+            await self._store.refuse(refused, len(fresh), now)
             raise reached(refused, len(fresh), now)
         try:
             yield spending
@@ -73,10 +78,19 @@ class Quotas:
 
     async def _fresh(self, claims: Sequence[Claim]) -> list[str]:
         """Say which of these evaluations would be begun anew by somebody who has quotas."""
-        if not claims or (claims[0].tenant, claims[0].benchmark) not in await self._limited():
+        if not claims:
+            return []
+        tenant, benchmark = claims[0].tenant, claims[0].benchmark
+        if tenant not in self.listed and (tenant, benchmark) not in await self._limited():
             return []
         known = await self._store.evaluations([claim.id for claim in claims])
         return [id_ for id_ in (claim.id for claim in claims) if id_ not in known or _may_begin(known[id_])]
+
+    def _listed_for(self, tenant: str, benchmark: str) -> list[Quota]:
+        if tenant not in self.listed:
+            return []
+        limit, period = self.listed[tenant]
+        return [Quota(tenant=tenant, benchmark=benchmark, period=period, limit=limit, listed=True)]
 
     async def _limited(self) -> frozenset[tuple[str, str]]:
         if time.monotonic() - self._read_at > BELIEVED:

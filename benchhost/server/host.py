@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from benchhost.access import Gatekeeper
+from benchhost.access import Gatekeeper, quotas_of
 from benchhost.evaluation.collector import settle
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.limits import Limits
@@ -111,7 +111,9 @@ class Host:
 
     async def let_callers_in(self) -> None:
         """Begin to recognise callers, until :meth:`close`. Only a server has any."""
-        self.gatekeeper = Gatekeeper(policy_of(self.settings), self.store)
+        policy = policy_of(self.settings)
+        self.evaluator.quotas.listed = quotas_of(policy.listed)
+        self.gatekeeper = Gatekeeper(policy, self.store)
         self._opened.push_async_callback(self.gatekeeper.close)
         await self.gatekeeper.open()
         self.sandboxes.open()

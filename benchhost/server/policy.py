@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import cast, get_args
 
-from benchhost.access import DescopeOptions, Mode, OidcOptions, Policy, read_allowlist
+from benchhost.access import DescopeOptions, Mode, OidcOptions, Policy, quotas_of, read_allowlist
 from benchhost.access.descope import check_descope_is_installed
 from benchhost.access.oidc import ALGORITHMS, check_pyjwt_is_installed, must_be_private
 from benchhost.errors import SettingsError
@@ -69,8 +69,10 @@ def describe(policy: Policy, settings: Settings) -> list[str]:
             )
         if "bearer" in policy.modes:
             said.append("the API key is of no tenant: it is refused on /v1 of a benchmark")
-    if any(listed.quota is not None for listed in policy.listed.values()):
-        said.append("the allowlist has quotas (evaluation_quota), which are not enforced")
+    if policy.tells_tenants and (limited := quotas_of(policy.listed)):
+        said.append(
+            f"the allowlist limits how many evaluations a tenant may begin at each benchmark (tenants: {len(limited)})"
+        )
     said.append("a benchmark with a check_auth or resolve_tenant of its own decides for itself who may use it")
     return said
 

@@ -10,7 +10,10 @@ from typing import Literal
 
 import msgspec
 
-AccessKind = Literal["grant", "revoke", "key-created", "key-revoked"]
+AccessKind = Literal["grant", "revoke", "key-created", "key-revoked", "quota-set", "quota-removed", "quota-reached"]
+
+HOST = "@host"
+"""Who notes what nobody has done by hand."""
 
 
 class TenantRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -46,8 +49,8 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class AccessEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A change of access: when, by whom (a user of the host's machine), to whom.
 
-    ``number`` counts them from 1. ``datasets`` are those that were granted, revoked, or named by the key;
-    ``key`` is the id of a key.
+    ``number`` counts them from 1. ``datasets`` are those that were granted, revoked, named by the key, or are under
+    a quota; ``key`` is the id of a key, and ``quota`` the limit and period of a quota: ``1000/day``.
     """
 
     number: int
@@ -57,3 +60,4 @@ class AccessEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tenant: str
     datasets: tuple[str, ...] = ()
     key: str = ""
+    quota: str = ""

@@ -15,7 +15,7 @@ from benchhost.store.protocol import Store
 from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, Tried, Try, running
 
 
-class MemoryStore(MemoryAccess, MemoryQuotas, MemoryRuns, Store):
+class MemoryStore(MemoryQuotas, MemoryAccess, MemoryRuns, Store):
     """Keeps evaluations, runs and access in this process until it is closed."""
 
     def __init__(self) -> None:

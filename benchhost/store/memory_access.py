@@ -17,10 +17,27 @@ class _Access:
         self.keys: dict[str, KeyRecord] = {}
         self.log: list[AccessEvent] = []
 
-    def note(self, kind: AccessKind, tenant: str, datasets: Sequence[str], at: float, by: str, key: str = "") -> None:
-        number = len(self.log) + 1
+    def note(
+        self,
+        kind: AccessKind,
+        tenant: str,
+        datasets: Sequence[str],
+        at: float,
+        by: str,
+        key: str = "",
+        quota: str = "",
+    ) -> None:
         self.log.append(
-            AccessEvent(number=number, at=at, by=by, kind=kind, tenant=tenant, datasets=tuple(datasets), key=key)
+            AccessEvent(
+                number=len(self.log) + 1,
+                at=at,
+                by=by,
+                kind=kind,
+                tenant=tenant,
+                datasets=tuple(datasets),
+                key=key,
+                quota=quota,
+            )
         )
 
 

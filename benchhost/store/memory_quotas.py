@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from benchhost.errors import StoreFailed
+from benchhost.store.access_records import HOST
+from benchhost.store.memory_access import MemoryAccess
 from benchhost.store.quota_protocol import QuotaStore
-from benchhost.store.quota_records import Period, Quota, in_order, in_the_way, returned
+from benchhost.store.quota_records import Period, Quota, in_force, in_order, in_the_way, returned
 
 
-class MemoryQuotas(QuotaStore):
+class MemoryQuotas(MemoryAccess, QuotaStore):
     """The part of :class:`~benchhost.store.MemoryStore` that is about quotas."""
 
     _quotas: dict[tuple[str, str, Period], Quota] | None = None
 
-    async def set_quota(self, quota: Quota) -> None:
+    async def set_quota(self, quota: Quota, *, at: float, by: str) -> None:
         quotas, key = self._open_quotas(), (quota.tenant, quota.benchmark, quota.period)
-        quotas[key] = msgspec.structs.replace(quotas.get(key, quota), limit=quota.limit)
+        quotas[key] = msgspec.structs.replace(quotas.get(key, quota), limit=quota.limit, listed=False)
+        self._open_access().note("quota-set", quota.tenant, quota.datasets, at, by, quota=quota.said)
 
-    async def remove_quota(self, tenant: str, benchmark: str, period: Period | None = None) -> int:
-        quotas = self._open_quotas()
-        removed = [key for key in quotas if key[:2] == (tenant, benchmark) and period in (None, key[2])]
-        for key in removed:
-            del quotas[key]
+    async def remove_quota(
+        self, tenant: str, benchmark: str, period: Period | None = None, *, at: float, by: str
+    ) -> int:
+        removed = [
+            quota for quota in self._of(tenant, benchmark) if not quota.listed and period in (None, quota.period)
+        ]
+        for quota in removed:
+            del self._open_quotas()[tenant, benchmark, quota.period]
+            self._open_access().note("quota-removed", tenant, quota.datasets, at, by, quota=quota.said)
         return len(removed)
 
     async def quotas(self, tenant: str | None = None) -> list[Quota]:
         return in_order(quota for quota in self._open_quotas().values() if tenant in (None, quota.tenant))
 
-    async def spend(self, tenant: str, benchmark: str, number: int, at: float) -> Quota | None:
-        quotas = [quota.at(at) for quota in self._of(tenant, benchmark)]
+    async def spend(
+        self, tenant: str, benchmark: str, number: int, at: float, listed: Sequence[Quota] = ()
+    ) -> Quota | None:
+        quotas = [quota.at(at) for quota in in_force(self._of(tenant, benchmark), listed)]
         if (refused := in_the_way(quotas, number)) is not None:
             return refused
         for quota in quotas:
@@ -40,6 +51,13 @@ class MemoryQuotas(QuotaStore):
         for quota in self._of(tenant, benchmark):
             if (after := returned(quota, number, at)) is not None:
                 self._keep(after)
+
+    async def refuse(self, quota: Quota, number: int, at: float) -> None:
+        key = (quota.tenant, quota.benchmark, quota.period)
+        kept = self._open_quotas().get(key, quota).at(at)
+        self._keep(msgspec.structs.replace(kept, refused=kept.refused + number))
+        if not kept.refused:
+            self._open_access().note("quota-reached", quota.tenant, quota.datasets, at, HOST, quota=quota.said)
 
     def _of(self, tenant: str, benchmark: str) -> list[Quota]:
         return [quota for key, quota in self._open_quotas().items() if key[:2] == (tenant, benchmark)]

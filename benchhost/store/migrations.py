@@ -191,6 +191,12 @@ MIGRATIONS: Sequence[Migration] = (
         )
         """,
     ),
+    # 9: how many evaluations quotas refused, which quotas are the allowlist's, and the log of both.
+    (
+        "ALTER TABLE quota ADD COLUMN refused INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE quota ADD COLUMN listed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE access_event ADD COLUMN quota TEXT NOT NULL DEFAULT ''",
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-Period = Literal["minute", "hour", "day", "month"]
+Period = Literal["minute", "hour", "day", "week", "month", "year"]
 
 PERIODS: tuple[Period, ...] = get_args(Period)
 
@@ -16,7 +16,9 @@ PERIODS: tuple[Period, ...] = get_args(Period)
 class Quota(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """At most ``limit`` evaluations of a tenant at a benchmark are begun in each ``period``.
 
-    ``used`` are those of the period that began at ``since``, in seconds since 1970.
+    ``used`` are those of the period that began at ``since``, in seconds since 1970; ``refused`` are those that it had
+    no room for. One that is ``listed`` is the allowlist's: what is used of it is kept, and it holds for as long as
+    whoever spends says so.
     """
 
     tenant: str
@@ -25,26 +27,56 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     limit: int
     used: int = 0
     since: float = 0.0
+    refused: int = 0
+    listed: bool = False
+
+    @property
+    def said(self) -> str:
+        """The limit and the period, as the command line reads them: ``1000/day``."""
+        return f"{self.limit}/{self.period}"
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The datasets that it is about, as they are written in grants."""
+        return (f"{self.benchmark}/*",)
 
     def at(self, now: float) -> Quota:
         """Return it as it is at a time: in a new period, nothing is used."""
         begins, _ = bounds(self.period, now)
-        return self if begins <= self.since else msgspec.structs.replace(self, used=0, since=begins)
+        return self if begins <= self.since else msgspec.structs.replace(self, used=0, refused=0, since=begins)
 
 
 def bounds(period: Period, at: float) -> tuple[float, float]:
     """Say when the period begins in which a time lies, and when the next one does: both in UTC."""
     now = dt.datetime.fromtimestamp(at, dt.UTC).replace(second=0, microsecond=0)
+    midnight = now.replace(hour=0, minute=0)
+    if period == "year":
+        begins = midnight.replace(month=1, day=1)
+        return begins.timestamp(), begins.replace(year=begins.year + 1).timestamp()
     if period == "month":
-        begins = now.replace(day=1, hour=0, minute=0)
+        begins = midnight.replace(day=1)
         return begins.timestamp(), (begins + dt.timedelta(days=32)).replace(day=1).timestamp()
-    begins = now.replace(hour=0, minute=0) if period == "day" else now.replace(minute=0) if period == "hour" else now
+    monday = midnight - dt.timedelta(days=now.weekday())
+    begins = {"week": monday, "day": midnight, "hour": now.replace(minute=0), "minute": now}[period]
     return begins.timestamp(), (begins + dt.timedelta(**{f"{period}s": 1})).timestamp()
 
 
 def in_order(quotas: Iterable[Quota]) -> list[Quota]:
     """Sort quotas by tenant, benchmark and the length of the period."""
     return sorted(quotas, key=lambda quota: (quota.tenant, quota.benchmark, PERIODS.index(quota.period)))
+
+
+def in_force(kept: Iterable[Quota], listed: Sequence[Quota]) -> list[Quota]:
+    """Say which quotas of a tenant at a benchmark hold: those that were set, and else those of the allowlist.
+
+    ``kept`` are those in the store, and say what was used.
+    """
+    by_period = {quota.period: quota for quota in kept}
+    held = {period: quota for period, quota in by_period.items() if not quota.listed}
+    for quota in listed:
+        used = by_period.get(quota.period, quota)
+        held.setdefault(quota.period, msgspec.structs.replace(used, limit=quota.limit, listed=True))
+    return in_order(held.values())
 
 
 def in_the_way(quotas: Sequence[Quota], number: int) -> Quota | None:

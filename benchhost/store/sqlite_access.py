@@ -22,7 +22,7 @@ _INSERT_KEY = f"INSERT INTO access_key ({', '.join(_KEY)}) VALUES ({', '.join('?
 
 _EVENT = AccessEvent.__struct_fields__
 _SELECT_EVENT = f"SELECT {', '.join(_EVENT)} FROM access_event"
-_INSERT_EVENT = "INSERT INTO access_event (at, by, kind, tenant, datasets, key) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_EVENT = f"INSERT INTO access_event ({', '.join(_EVENT[1:])}) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 _SELECT_TENANT = """
     SELECT name, trial, revoked_at, (
@@ -88,7 +88,7 @@ def _grant(cursor: sqlite3.Cursor, what: tuple[str, Sequence[str], bool | None, 
     after = _find(cursor, tenant)
     assert after is not None
     if after != before:
-        _note(cursor, "grant", tenant, sorted(set(datasets)), at, by)
+        note(cursor, "grant", tenant, sorted(set(datasets)), at, by)
     return after
 
 
@@ -100,7 +100,7 @@ def _revoke(cursor: sqlite3.Cursor, what: tuple[str, Sequence[str], float, str])
         for dataset in taken:
             cursor.execute("DELETE FROM granted WHERE tenant = ? AND dataset = ?", (tenant, dataset))
         if taken:
-            _note(cursor, "revoke", tenant, taken, at, by)
+            note(cursor, "revoke", tenant, taken, at, by)
         return taken
     if before.revoked_at is None:
         cursor.execute("DELETE FROM granted WHERE tenant = ?", (tenant,))
@@ -110,7 +110,7 @@ def _revoke(cursor: sqlite3.Cursor, what: tuple[str, Sequence[str], float, str])
             (tenant, at),
         )
         cursor.execute("UPDATE access_key SET revoked_at = ? WHERE tenant = ? AND revoked_at IS NULL", (at, tenant))
-        _note(cursor, "revoke", tenant, before.datasets, at, by)
+        note(cursor, "revoke", tenant, before.datasets, at, by)
     return before.datasets
 
 
@@ -121,7 +121,7 @@ def _add_key(cursor: sqlite3.Cursor, what: tuple[KeyRecord, str]) -> None:
         cursor.execute(_INSERT_KEY, values)
     except sqlite3.IntegrityError:
         raise StoreFailed(f"there is a key {key.id} already") from None
-    _note(cursor, "key-created", key.tenant, key.datasets, key.created_at, by, key.id)
+    note(cursor, "key-created", key.tenant, key.datasets, key.created_at, by, key.id)
 
 
 def _revoke_key(cursor: sqlite3.Cursor, what: tuple[str, float, str]) -> bool:
@@ -131,7 +131,7 @@ def _revoke_key(cursor: sqlite3.Cursor, what: tuple[str, float, str]) -> bool:
         return False
     key = _key(found)
     cursor.execute("UPDATE access_key SET revoked_at = ? WHERE id = ?", (at, key_id))
-    _note(cursor, "key-revoked", key.tenant, key.datasets, at, by, key_id)
+    note(cursor, "key-revoked", key.tenant, key.datasets, at, by, key_id)
     return True
 
 
@@ -142,10 +142,18 @@ def _used(cursor: sqlite3.Cursor, keys: Mapping[str, float]) -> None:
     )
 
 
-def _note(
-    cursor: sqlite3.Cursor, kind: AccessKind, tenant: str, datasets: Sequence[str], at: float, by: str, key: str = ""
+def note(
+    cursor: sqlite3.Cursor,
+    kind: AccessKind,
+    tenant: str,
+    datasets: Sequence[str],
+    at: float,
+    by: str,
+    key: str = "",
+    quota: str = "",
 ) -> None:
-    cursor.execute(_INSERT_EVENT, (at, by, kind, tenant, _json(datasets), key))
+    """Note a change of access, within its transaction."""
+    cursor.execute(_INSERT_EVENT, (at, by, kind, tenant, _json(datasets), key, quota))
 
 
 def _find(cursor: sqlite3.Cursor, tenant: str) -> TenantRecord | None:

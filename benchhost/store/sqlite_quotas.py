@@ -11,18 +11,21 @@ from typing import Any
 
 import msgspec
 
+from benchhost.store.access_records import HOST
 from benchhost.store.commits import Commits
 from benchhost.store.quota_protocol import QuotaStore
-from benchhost.store.quota_records import Period, Quota, in_order, in_the_way, returned
+from benchhost.store.quota_records import Period, Quota, in_force, in_order, in_the_way, returned
+from benchhost.store.sqlite_access import note
 
-_COLUMNS = ("tenant", "benchmark", "period", "most", "used", "since")
+_COLUMNS = ("tenant", "benchmark", "period", "most", "used", "since", "refused", "listed")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM quota"
 _OF = "tenant = ? AND benchmark = ?"
-_SET = f"""
-    INSERT INTO quota ({", ".join(_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (tenant, benchmark, period) DO UPDATE SET most = excluded.most
+_INSERT = f"""
+    INSERT INTO quota ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" for _ in _COLUMNS)})
+    ON CONFLICT (tenant, benchmark, period) DO UPDATE SET
 """
-_USE = f"UPDATE quota SET used = ?, since = ? WHERE {_OF} AND period = ?"
+_SET = f"{_INSERT} most = excluded.most, listed = 0"
+_KEEP = f"{_INSERT} most = excluded.most, used = excluded.used, since = excluded.since, refused = excluded.refused"
 
 
 class SQLiteQuotas(QuotaStore):
@@ -34,36 +37,57 @@ class SQLiteQuotas(QuotaStore):
     @abc.abstractmethod
     async def _read(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]: ...
 
-    async def set_quota(self, quota: Quota) -> None:
-        await self._writer().write(_set, quota, durable=True)
+    async def set_quota(self, quota: Quota, *, at: float, by: str) -> None:
+        await self._writer().write(_set, (quota, at, by), durable=True)
 
-    async def remove_quota(self, tenant: str, benchmark: str, period: Period | None = None) -> int:
-        return await self._writer().write(_remove, (tenant, benchmark, period), durable=True)
+    async def remove_quota(
+        self, tenant: str, benchmark: str, period: Period | None = None, *, at: float, by: str
+    ) -> int:
+        return await self._writer().write(_remove, (tenant, benchmark, period, at, by), durable=True)
 
     async def quotas(self, tenant: str | None = None) -> list[Quota]:
         only, of = ("WHERE tenant = ?", (tenant,)) if tenant is not None else ("", ())
         return in_order([_quota(row) for row in await self._read(f"{_SELECT} {only}", of)])
 
-    async def spend(self, tenant: str, benchmark: str, number: int, at: float) -> Quota | None:
-        return await self._writer().write(_spend, (tenant, benchmark, number, at), durable=False)
+    async def spend(
+        self, tenant: str, benchmark: str, number: int, at: float, listed: Sequence[Quota] = ()
+    ) -> Quota | None:
+        return await self._writer().write(_spend, (tenant, benchmark, number, at, listed), durable=False)
 
     async def give_back(self, tenant: str, benchmark: str, number: int, at: float) -> None:
         await self._writer().write(_give_back, (tenant, benchmark, number, at), durable=False)
 
+    async def refuse(self, quota: Quota, number: int, at: float) -> None:
+        await self._writer().write(_refuse, (quota, number, at), durable=False)
+
 
 def _quota(row: Sequence[Any]) -> Quota:
-    return Quota(tenant=row[0], benchmark=row[1], period=row[2], limit=row[3], used=row[4], since=row[5])
+    tenant, benchmark, period, most, used, since, refused, listed = row
+    return Quota(
+        tenant=tenant,
+        benchmark=benchmark,
+        period=period,
+        limit=most,
+        used=used,
+        since=since,
+        refused=refused,
+        listed=bool(listed),
+    )
 
 
-def _set(cursor: sqlite3.Cursor, quota: Quota) -> None:
+def _set(cursor: sqlite3.Cursor, what: tuple[Quota, float, str]) -> None:
+    quota, at, by = what
     cursor.execute(_SET, msgspec.structs.astuple(quota))
+    note(cursor, "quota-set", quota.tenant, quota.datasets, at, by, quota=quota.said)
 
 
-def _remove(cursor: sqlite3.Cursor, which: tuple[str, str, Period | None]) -> int:
-    tenant, benchmark, period = which
-    if period is None:
-        return cursor.execute(f"DELETE FROM quota WHERE {_OF}", (tenant, benchmark)).rowcount
-    return cursor.execute(f"DELETE FROM quota WHERE {_OF} AND period = ?", (tenant, benchmark, period)).rowcount
+def _remove(cursor: sqlite3.Cursor, what: tuple[str, str, Period | None, float, str]) -> int:
+    tenant, benchmark, period, at, by = what
+    removed = [each for each in _of(cursor, tenant, benchmark) if not each.listed and period in (None, each.period)]
+    for quota in removed:
+        cursor.execute(f"DELETE FROM quota WHERE {_OF} AND period = ?", (tenant, benchmark, quota.period))
+        note(cursor, "quota-removed", tenant, quota.datasets, at, by, quota=quota.said)
+    return len(removed)
 
 
 def _of(cursor: sqlite3.Cursor, tenant: str, benchmark: str) -> list[Quota]:
@@ -71,12 +95,12 @@ def _of(cursor: sqlite3.Cursor, tenant: str, benchmark: str) -> list[Quota]:
 
 
 def _keep(cursor: sqlite3.Cursor, quota: Quota) -> None:
-    cursor.execute(_USE, (quota.used, quota.since, quota.tenant, quota.benchmark, quota.period))
+    cursor.execute(_KEEP, msgspec.structs.astuple(quota))
 
 
-def _spend(cursor: sqlite3.Cursor, what: tuple[str, str, int, float]) -> Quota | None:
-    tenant, benchmark, number, at = what
-    quotas = [quota.at(at) for quota in _of(cursor, tenant, benchmark)]
+def _spend(cursor: sqlite3.Cursor, what: tuple[str, str, int, float, Sequence[Quota]]) -> Quota | None:
+    tenant, benchmark, number, at, listed = what
+    quotas = [quota.at(at) for quota in in_force(_of(cursor, tenant, benchmark), listed)]
     if (refused := in_the_way(quotas, number)) is not None:
         return refused
     for quota in quotas:
@@ -89,3 +113,12 @@ def _give_back(cursor: sqlite3.Cursor, what: tuple[str, str, int, float]) -> Non
     for quota in _of(cursor, tenant, benchmark):
         if (after := returned(quota, number, at)) is not None:
             _keep(cursor, after)
+
+
+def _refuse(cursor: sqlite3.Cursor, what: tuple[Quota, int, float]) -> None:
+    quota, number, at = what
+    found = [each for each in _of(cursor, quota.tenant, quota.benchmark) if each.period == quota.period]
+    kept = (found[0] if found else quota).at(at)
+    _keep(cursor, msgspec.structs.replace(kept, refused=kept.refused + number))
+    if not kept.refused:
+        note(cursor, "quota-reached", quota.tenant, quota.datasets, at, HOST, quota=quota.said)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
+
+from benchhost.testing import serving
 
 KNOWN_WITHIN = 1.0
 """Seconds within which every worker knows of a new quota."""
@@ -108,6 +111,49 @@ def test_a_quota_that_is_removed_or_raised_counts_within_a_second(operator, mete
     assert evaluate("3").status == 429
     assert operator("quota", "rm", tenant, "my-bench") == "1 quota is removed"
     until(lambda: evaluate("3").status == 200)
+
+
+def test_a_quota_of_the_allowlist_outlives_a_kill_and_is_never_exceeded(
+    operator, operator_of, ask, tmp_path, monkeypatch
+):
+    here = operator_of(tmp_path / "state", operator.plugins)
+    headers = here.key("listed")
+    allowlist = {"tenants": {"listed": {"datasets": ["default"], "evaluation_quota": {"limit": 40, "period": "year"}}}}
+    environ = {"DESCOPE_TENANT_ALLOWLIST_JSON": json.dumps(allowlist)}
+    flags = ("--auth", "keys", "--workers", "2", "--only", "my-bench,another")
+    judged: set[str] = set()
+
+    def evaluate(response, name="my-bench"):
+        payload = {"type": "text", "schema": "", "data": response}
+        body = {"run_id": "r", "task_id": "q0", "payload": payload}
+        try:
+            status = ask(host.url, "POST", f"/b/{name}/v1/evaluate", body, headers).status
+        except (OSError, HTTPException):  # the host was killed meanwhile
+            return 0
+        if status == 200 and name == "my-bench":
+            judged.add(response)
+        return status
+
+    with serving(here.state, *flags, plugins=[here.plugins], environ=environ) as host, ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(evaluate, str(number)) for number in range(200)]
+        until(lambda: len(judged) > 10)
+        host.kill()
+        statuses = {each.result() for each in asked}
+    assert statuses <= {0, 200, 429}
+    before = len(judged)
+    with serving(here.state, *flags, plugins=[here.plugins], environ=environ) as host, ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(evaluate, map(str, range(200)))) == {200, 429}
+        assert before <= len(judged) <= 40
+        assert evaluate("1", "another") == 200  # each benchmark is counted by itself
+    monkeypatch.setenv("DESCOPE_TENANT_ALLOWLIST_JSON", environ["DESCOPE_TENANT_ALLOWLIST_JSON"])
+    told = json.loads(here("quota", "list", "--tenant", "listed", "--json"))["quotas"]
+    assert [(each["benchmark"], each["used"]) for each in told] == [("another", 1), ("my-bench", 40)]
+    [_, quota] = told
+    assert quota["refused"] > 0
+    log = json.loads(here("audit", "--tenant", "listed", "--json"))["log"]
+    assert [(event["by"], event["quota"]) for event in log if event["kind"] == "quota-reached"] == [
+        ("@host", "40/year")
+    ]
 
 
 def until(true):

@@ -32,7 +32,7 @@ async def test_while_quotas_are_read_anew_nobody_goes_by_what_was_known_before(m
         spender = quotas.Quotas(store)
         async with spender.spend([claim(0)]):
             pass
-        await store.set_quota(Quota(tenant="acme", benchmark="b", period="month", limit=3))
+        await store.set_quota(Quota(tenant="acme", benchmark="b", period="month", limit=3), at=0.0, by="tester")
 
         async def spend(number):
             try:

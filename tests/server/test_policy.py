@@ -94,7 +94,9 @@ def test_a_host_of_tenants_says_how_many_are_in_the_allowlist_and_that_the_api_k
 
 def test_a_quota_that_is_not_enforced_is_said_to_be_none():
     quota = '{"tenants": {"acme": {"evaluation_quota": {"limit": 1, "period": "day"}}}}'
-    assert "quotas (evaluation_quota), which are not enforced" in said(auth=("keys",), allowlist_json=quota)
+    assert "the allowlist limits how many evaluations a tenant may begin at each benchmark (tenants: 1)" in said(
+        auth=("keys",), allowlist_json=quota
+    )
 
 
 def test_what_is_secret_is_not_in_what_is_said_of_the_settings():

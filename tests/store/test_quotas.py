@@ -37,6 +37,10 @@ def of(limit: int, period: str = "day", tenant: str = "acme", benchmark: str = "
     return Quota(tenant=tenant, benchmark=benchmark, period=period, limit=limit)
 
 
+def by() -> dict[str, object]:
+    return {"at": NOON, "by": "tester"}
+
+
 async def used(store: Store) -> list[int]:
     return [quota.used for quota in await store.quotas("acme")]
 
@@ -47,7 +51,9 @@ async def used(store: Store) -> list[int]:
         ("minute", "2026-03-31T12:00:00", "2026-03-31T12:01:00"),
         ("hour", "2026-03-31T12:00:00", "2026-03-31T13:00:00"),
         ("day", "2026-03-31T00:00:00", "2026-04-01T00:00:00"),
+        ("week", "2026-03-30T00:00:00", "2026-04-06T00:00:00"),
         ("month", "2026-03-01T00:00:00", "2026-04-01T00:00:00"),
+        ("year", "2026-01-01T00:00:00", "2027-01-01T00:00:00"),
     ],
 )
 def test_periods_are_those_of_the_calendar_in_utc(period, begins, ends):
@@ -63,14 +69,14 @@ def test_periods_follow_each_other_without_a_gap(period, at):
 
 
 async def test_as_many_as_the_limit_are_spent_and_no_more(store):
-    await store.set_quota(of(3))
+    await store.set_quota(of(3), **by())
     assert [await store.spend("acme", "b", 1, NOON) is None for _ in range(5)] == [True, True, True, False, False]
     refused = await store.spend("acme", "b", 1, NOON)
     assert (refused.period, refused.limit, refused.used) == ("day", 3, 3)
 
 
 async def test_all_of_several_are_counted_or_none(store):
-    await store.set_quota(of(3))
+    await store.set_quota(of(3), **by())
     assert await store.spend("acme", "b", 2, NOON) is None
     assert await store.spend("acme", "b", 2, NOON) is not None
     assert await store.spend("acme", "b", 1, NOON) is None
@@ -78,21 +84,21 @@ async def test_all_of_several_are_counted_or_none(store):
 
 async def test_every_quota_must_have_room_and_the_longest_wait_is_told(store):
     for limit, period in ((1, "minute"), (5, "hour"), (1, "day")):
-        await store.set_quota(of(limit, period))
+        await store.set_quota(of(limit, period), **by())
     assert await store.spend("acme", "b", 1, NOON) is None
     assert (await store.spend("acme", "b", 1, NOON)).period == "day"
     assert await used(store) == [1, 1, 1]
 
 
 async def test_a_new_period_begins_with_nothing_used(store):
-    await store.set_quota(of(1))
+    await store.set_quota(of(1), **by())
     assert await store.spend("acme", "b", 1, NOON) is None
     assert await store.spend("acme", "b", 1, TOMORROW - 0.5) is not None
     assert await store.spend("acme", "b", 1, TOMORROW) is None
 
 
 async def test_what_is_given_back_can_be_spent_again_in_its_period_alone(store):
-    await store.set_quota(of(1))
+    await store.set_quota(of(1), **by())
     await store.spend("acme", "b", 1, NOON)
     await store.give_back("acme", "b", 1, NOON)
     assert await store.spend("acme", "b", 1, NOON) is None
@@ -102,32 +108,85 @@ async def test_what_is_given_back_can_be_spent_again_in_its_period_alone(store):
 
 
 async def test_quotas_are_of_one_tenant_at_one_benchmark(store):
-    await store.set_quota(of(1))
+    await store.set_quota(of(1), **by())
     for tenant, benchmark in (("acme", "b"), ("other", "b"), ("acme", "c"), ("other", "b")):
         assert await store.spend(tenant, benchmark, 1, NOON) is None
 
 
 async def test_a_limit_that_is_set_anew_forgets_nothing(store):
-    await store.set_quota(of(2))
+    await store.set_quota(of(2), **by())
     await store.spend("acme", "b", 2, NOON)
-    await store.set_quota(of(3))
+    await store.set_quota(of(3), **by())
     assert await store.spend("acme", "b", 1, NOON) is None
     assert await store.spend("acme", "b", 1, NOON) is not None
 
 
 async def test_quotas_are_listed_in_order_and_removed(store):
     for each in (of(3, "month"), of(1, "minute"), of(2), of(9, tenant="a")):
-        await store.set_quota(each)
+        await store.set_quota(each, **by())
     assert [(each.tenant, each.limit) for each in await store.quotas()] == [
         ("a", 9),
         ("acme", 1),
         ("acme", 2),
         ("acme", 3),
     ]
-    assert await store.remove_quota("acme", "b", "day") == 1
-    assert await store.remove_quota("acme", "b", "day") == 0
-    assert await store.remove_quota("acme", "b") == 2
+    assert await store.remove_quota("acme", "b", "day", **by()) == 1
+    assert await store.remove_quota("acme", "b", "day", **by()) == 0
+    assert await store.remove_quota("acme", "b", **by()) == 2
     assert [each.tenant for each in await store.quotas()] == ["a"]
+
+
+def listed(limit: int, period: str = "day") -> list[Quota]:
+    return [Quota(tenant="acme", benchmark="b", period=period, limit=limit, listed=True)]
+
+
+async def test_a_quota_of_the_allowlist_holds_as_long_as_it_is_said_and_is_counted_by_benchmark(store):
+    assert [await store.spend("acme", "b", 1, NOON, listed(2)) is None for _ in range(3)] == [True, True, False]
+    assert await store.spend("acme", "c", 1, NOON, [Quota(**kept(listed(2)[0]) | {"benchmark": "c"})]) is None
+    [of_b, of_c] = await store.quotas("acme")
+    assert (of_b.used, of_b.listed, of_c.benchmark, of_c.used) == (2, True, "c", 1)
+    assert await store.spend("acme", "b", 1, NOON, listed(3)) is None  # the operator has written another one
+    assert await store.spend("acme", "b", 9, NOON) is None  # and has taken it out again
+
+
+def kept(quota: Quota) -> dict[str, object]:
+    return {name: getattr(quota, name) for name in Quota.__struct_fields__}
+
+
+async def test_a_quota_that_is_set_stands_in_the_place_of_the_one_of_the_allowlist(store):
+    assert await store.spend("acme", "b", 2, NOON, listed(2)) is None
+    await store.set_quota(of(3), **by())
+    assert [await store.spend("acme", "b", 1, NOON, listed(9)) is None for _ in range(2)] == [True, False]
+    assert await store.spend("acme", "b", 1, NOON, listed(1, "month")) is not None  # each must have room
+    assert await store.remove_quota("acme", "b", **by()) == 1
+    assert await store.spend("acme", "b", 9, NOON, listed(9)) is None
+    assert await store.remove_quota("acme", "b", **by()) == 0  # the allowlist's is not the store's to remove
+
+
+async def test_changes_and_the_first_refusal_of_a_period_are_noted(store):
+    await store.set_quota(of(1), **by())
+    await store.spend("acme", "b", 1, NOON)
+    for at, number in ((NOON, 1), (NOON, 4), (TOMORROW, 1)):
+        refused = await store.spend("acme", "b", number + 1, at)
+        await store.refuse(refused, number, at)
+        [quota] = await store.quotas("acme")
+        assert quota.refused == {(NOON, 1): 1, (NOON, 4): 5, (TOMORROW, 1): 1}[at, number]
+    await store.remove_quota("acme", "b", **by())
+    noted = [(event.kind, event.by, event.datasets, event.quota) for event in await store.access_log("acme")]
+    about = (("b/*",), "1/day")
+    assert noted == [
+        ("quota-removed", "tester", *about),
+        ("quota-reached", "@host", *about),
+        ("quota-reached", "@host", *about),
+        ("quota-set", "tester", *about),
+    ]
+
+
+async def test_what_a_quota_of_the_allowlist_refuses_is_noted_also_when_nothing_was_counted_yet(store):
+    refused = await store.spend("acme", "b", 3, NOON, listed(2))
+    await store.refuse(refused, 3, NOON)
+    [quota] = await store.quotas("acme")
+    assert (quota.used, quota.refused, quota.listed) == (0, 3, True)
 
 
 SPENDER = """
@@ -145,7 +204,7 @@ asyncio.run(main())
 
 async def test_processes_together_spend_the_limit_exactly(tmp_path):
     async with open_store(tmp_path / "store.db") as store:
-        await store.set_quota(of(250))
+        await store.set_quota(of(250), **by())
         command = [sys.executable, "-c", SPENDER, str(tmp_path / "store.db")]
         async with asyncio.TaskGroup() as group:
             spenders = [group.create_task(anyio.run_process(command)) for _ in range(2)]
