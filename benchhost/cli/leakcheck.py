@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=0, metavar="N", help="Seed of the sample.  [default: 0]")
 @as_json
-@settings_options("load_timeout")
+@settings_options("load_timeout", "sandbox", "min_isolation")
 def leakcheck(name: str, sample: int, seed: int, config: Path | None, as_json: bool, **flags: Any) -> None:
     """Look whether a host shows anything of what a benchmark hides.
 
@@ -72,4 +72,6 @@ def show(report: LeakReport) -> None:
     blind = [field for field, told in report.fields.items() if not told.as_canaries and not told.as_they_are]
     if blind:
         click.echo(f"Nothing can be said of {', '.join(blind)}: every value is too short, or public.")
+    for each in report.not_searched:
+        click.echo(f"{click.style('Not searched', fg='yellow')}: {each}")
     click.echo(f"\n{'No leak was found.' if report.clean else f'Leaks: {len(report.leaks)}.'}")

@@ -31,7 +31,7 @@ from benchhost.contract.sandbox import (
     Stderr,
     Stdout,
 )
-from benchhost.contract.task import Public, Task, public, public_fields
+from benchhost.contract.task import Placed, Public, Task, placed_fields, public, public_fields
 from benchhost.contract.versions import Versions
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "NoParams",
     "NoSettings",
     "Output",
+    "Placed",
     "Probing",
     "Process",
     "Prompt",
@@ -80,6 +81,7 @@ __all__ = [
     "Task",
     "Usage",
     "Versions",
+    "placed_fields",
     "public",
     "public_fields",
 ]

@@ -10,17 +10,23 @@ import msgspec
 T = TypeVar("T")
 
 
-class _PublicMark:
-    """The mark that :data:`Public` puts on a field."""
+class _Mark:
+    """What :data:`Public` and :data:`Placed` put on a field."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __repr__(self) -> str:
-        return "Public"
+        return self._name
 
 
-_PUBLIC = _PublicMark()
+_PUBLIC, _PLACED = _Mark("Public"), _Mark("Placed")
 
 Public = Annotated[T, _PUBLIC]
 """``subject: Public[str]`` lets callers see the field. Every other field of a task is hidden."""
+
+Placed = Annotated[T, _PLACED]
+"""``files: Placed[dict[str, str]]`` is hidden, but for whoever has the sandbox in which the task is attempted."""
 
 ALWAYS_PUBLIC = ("id", "question", "timeout")
 """The fields of :class:`Task` itself, which callers always see."""
@@ -48,7 +54,18 @@ def public_fields(task_type: type[Task]) -> tuple[tuple[str, str], ...]:
     return tuple(
         (field.name, field.encode_name)
         for field in msgspec.structs.fields(task_type)
-        if field.name in ALWAYS_PUBLIC or _is_marked(hints[field.name])
+        if field.name in ALWAYS_PUBLIC or _is_marked(hints[field.name], _PUBLIC)
+    )
+
+
+@functools.cache
+def placed_fields(task_type: type[Task]) -> tuple[tuple[str, str], ...]:
+    """Return ``(attribute, name on the wire)`` of every field that is marked :data:`Placed`, in field order."""
+    hints = get_type_hints(task_type, include_extras=True)
+    return tuple(
+        (field.name, field.encode_name)
+        for field in msgspec.structs.fields(task_type)
+        if _is_marked(hints[field.name], _PLACED)
     )
 
 
@@ -60,7 +77,7 @@ def public(task: Task) -> dict[str, Any]:
     return {name: getattr(task, attribute) for attribute, name in public_fields(type(task))}
 
 
-def _is_marked(hint: Any) -> bool:
+def _is_marked(hint: Any, mark: _Mark) -> bool:
     if get_origin(hint) is Annotated:
-        return any(mark is _PUBLIC for mark in get_args(hint)[1:])
+        return any(each is mark for each in get_args(hint)[1:])
     return False

@@ -24,6 +24,7 @@ from benchhost.contract import (
     Result,
     Sandbox,
     Task,
+    placed_fields,
     public,
     public_fields,
 )
@@ -263,7 +264,8 @@ class Reveal(Operation):
         shown = {name for _, name in public_fields(kind)}
         fields = msgspec.to_builtins(value, str_keys=True)
         hidden = {name: content for name, content in fields.items() if name not in shown}
-        return Answer(self.number, msgspec.json.encode({"public": public(value), "hidden": hidden}))
+        placed = {name: fields[name] for _, name in placed_fields(kind)}
+        return Answer(self.number, msgspec.json.encode({"public": public(value), "hidden": hidden, "placed": placed}))
 
 
 def _encoded(text: str) -> bytes:

@@ -15,11 +15,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from benchhost.discovery import entries
-from benchhost.errors import UsageError
+from benchhost.errors import SandboxError, UsageError
 from benchhost.integrity.caller import Caller
 from benchhost.integrity.opening import opened_benchmark
 from benchhost.integrity.rounds import LeakReport, Rounds
-from benchhost.integrity.saboteur import ACTS, install_copy
+from benchhost.integrity.saboteur import ACTS, IN_SANDBOXES, install_copy
 from benchhost.integrity.tenants import key_of
 from benchhost.server.app import App
 from benchhost.server.host import Host
@@ -44,9 +44,10 @@ async def search(
     if not found:
         installed = ", ".join(sorted({entry.name for entry in entries()})) or "none"
         raise UsageError(f"no installed plugin is called {name}; installed are: {installed}")
-    copies = {act: f"leakcheck-{act}" for act in ACTS if act in {*acts, "canaries"}}
     with tempfile.TemporaryDirectory(prefix="leakcheck-") as folder, _on_path(Path(folder)):
-        chosen = await _chosen(settings, name, most, seed)
+        chosen, offered = await _chosen(settings, name, most, seed)
+        left_out = {act for act, hook in IN_SANDBOXES.items() if hook not in offered}
+        copies = {act: f"leakcheck-{act}" for act in ACTS if act in {*acts, "canaries"} - left_out}
         for act, copy in copies.items():
             install_copy(Path(folder), copy, found[0].object, act, chosen)
         host = Host(_closed_to_strangers(settings, Path(folder), name, list(copies.values())))
@@ -56,7 +57,20 @@ async def search(
             await host.plugins_found()
             await host.roster.loaded()
             callers = {who: await key_of(host, who, trial=who == TRIAL) for who in (TENANT, TRIAL)} | {STRANGER: {}}
-            return await Rounds(host.roster, caller, app.routes, chosen, callers).carry_out(name, copies)
+            unavailable = await _why_no_sandboxes(host) if offered else None
+            sandboxes = bool(offered) and unavailable is None
+            rounds = Rounds(host.roster, caller, app.routes, chosen, callers, sandboxes=sandboxes)
+            if unavailable is not None:
+                rounds.cannot_search(f"what {', '.join(sorted(offered))} show: {unavailable}")
+            return await rounds.carry_out(name, copies)
+
+
+async def _why_no_sandboxes(host: Host) -> str | None:
+    try:
+        await host.sandboxes.provider()
+    except SandboxError as error:
+        return f"there are no sandboxes here ({error})"
+    return None
 
 
 def _closed_to_strangers(settings: Settings, folder: Path, name: str, copies: list[str]) -> Settings:
@@ -68,19 +82,24 @@ def _closed_to_strangers(settings: Settings, folder: Path, name: str, copies: li
         benchmarks={**settings.benchmarks, **dict.fromkeys(copies, settings.plugin(name))},
         load_timeout=settings.load_timeout,
         allow_runs=True,
-        sandbox=None,
+        sandbox=settings.sandbox,
+        min_isolation=settings.min_isolation,
+        allow_sandboxes=True,
+        sandbox_images=("*",),
         drain_timeout=0.0,
     )
 
 
-async def _chosen(settings: Settings, name: str, most: int, seed: int) -> dict[str, list[str]]:
+async def _chosen(settings: Settings, name: str, most: int, seed: int) -> tuple[dict[str, list[str]], set[str]]:
+    """Choose tasks of each dataset; and say which hooks there are that work in sandboxes."""
     async with opened_benchmark(settings, name) as benchmark:
         await benchmark.ready()
-        return {
+        chosen = {
             dataset: sample(benchmark.catalogue(dataset).ids, most, seed)
             for dataset, number in benchmark.datasets.items()
             if number
         }
+        return chosen, {hook for hook in IN_SANDBOXES.values() if benchmark.offers(hook)}
 
 
 @contextlib.contextmanager

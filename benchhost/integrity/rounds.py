@@ -16,8 +16,10 @@ from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.roster import Roster
 from benchhost.integrity.caller import Caller, Seen
 from benchhost.integrity.requests import Tried, bodies, frames, queries, run_of_engine
+from benchhost.integrity.saboteur import IN_SANDBOXES, WAYS
 from benchhost.integrity.scanner import Scanner, Secret, Sighting
-from benchhost.integrity.values import fields
+from benchhost.integrity.values import fields, leaves
+from benchhost.integrity.visits import Visit, spec_of
 
 TRIED_WHEN_FAILING = 2
 """Tasks that are tried of a copy whose hooks fail: they fail alike for all."""
@@ -64,7 +66,11 @@ class Told(msgspec.Struct):
 
 
 class LeakReport(msgspec.Struct, kw_only=True):
-    """What came of a search: ``routes`` are those that were called, with how often each status came of it."""
+    """What came of a search: ``routes`` are those that were called, with how often each status came of it.
+
+    ``sandboxes`` is whether hooks were tried in sandboxes, if there are such hooks; ``not_searched`` says of what
+    nothing is known, and why.
+    """
 
     benchmark: str
     clean: bool
@@ -72,6 +78,8 @@ class LeakReport(msgspec.Struct, kw_only=True):
     leaks: list[Leak]
     fields: dict[str, Told]
     routes: dict[str, dict[int, int]]
+    sandboxes: bool
+    not_searched: list[str]
 
 
 class _Round(msgspec.Struct):
@@ -88,10 +96,18 @@ class _Round(msgspec.Struct):
     made: dict[str, set[Secret]] = {}
 
 
+class _Scanners(msgspec.Struct, frozen=True):
+    """What looks for the secrets of a benchmark: in answers, and in sandboxes, where some of it lies by right."""
+
+    anywhere: Scanner
+    inside: Scanner
+
+
 class Rounds:
     """Calls the ``routes`` as each of the ``callers``, who are given by their headers.
 
-    ``chosen`` are the tasks of each dataset whose hidden values are looked for.
+    ``chosen`` are the tasks of each dataset whose hidden values are looked for. ``sandboxes`` is whether the host has
+    any.
     """
 
     def __init__(
@@ -101,12 +117,16 @@ class Rounds:
         routes: Sequence[tuple[str, str]],
         chosen: Mapping[str, Sequence[str]],
         callers: Mapping[str, Mapping[str, str]],
+        *,
+        sandboxes: bool = False,
     ) -> None:
         self._roster = roster
         self._caller = caller
         self._routes = sorted(routes, key=_turn)
         self._chosen = chosen
         self._callers = callers
+        self._sandboxes = sandboxes
+        self._unsearched: dict[str, None] = {}
         self._requests = 0
         self._leaks: list[Leak] = []
         self._called: dict[str, Counter[int]] = {f"{method} {path}": Counter() for method, path in routes}
@@ -114,10 +134,15 @@ class Rounds:
     async def carry_out(self, name: str, copies: Mapping[str, str]) -> LeakReport:
         """Search the answers of a benchmark and of its copies, which are named by what their hooks do."""
         original, changed = self._roster.get(name), self._roster.get(copies["canaries"])
-        real, canaries = await self._scanner(original), await self._scanner(changed)
+        real_ones, false_ones = await self._scanners(original), await self._scanners(changed)
+        real, canaries = real_ones.anywhere, false_ones.anywhere
+        if self._sandboxes:
+            await self._visit(original, name, copies, real_ones, false_ones)
         for who, headers in self._callers.items():
             await self._go(_Round(name, AS_IT_IS, real, who, headers), await self._responses(original))
             for act, copy in copies.items():
+                if act in IN_SANDBOXES:
+                    continue
                 if act not in SLOW or who == next(iter(self._callers)):
                     tried = await self._responses(changed) if act == "canaries" else self._few(act)
                     await self._go(_Round(copy, act, canaries, who, headers), tried)
@@ -134,20 +159,75 @@ class Rounds:
             leaks=self._leaks,
             fields=told,
             routes={route: dict(sorted(statuses.items())) for route, statuses in self._called.items()},
+            sandboxes=self._sandboxes,
+            not_searched=list(self._unsearched),
         )
 
-    async def _scanner(self, benchmark: HostedBenchmark) -> Scanner:
+    def cannot_search(self, said: str) -> None:
+        """Say of what nothing will be known."""
+        self._unsearched[f"{said}."] = None
+
+    async def _visit(
+        self, original: HostedBenchmark, name: str, copies: Mapping[str, str], real: _Scanners, canaries: _Scanners
+    ) -> None:
+        """Have the hooks work in sandboxes, as the first of the callers."""
+        first = {dataset: ids[:1] for dataset, ids in self._chosen.items()}
+        await self._visit_one(original, name, AS_IT_IS, real, self._chosen)
+        await self._visit_one(original, copies["canaries"], "canaries", canaries, self._chosen)
+        for act, copy in copies.items():
+            if act in IN_SANDBOXES:
+                await self._visit_one(original, copy, act, canaries, first, times=WAYS)
+
+    async def _visit_one(
+        self,
+        original: HostedBenchmark,
+        name: str,
+        act: str,
+        scanners: _Scanners,
+        chosen: Mapping[str, Sequence[str]],
+        *,
+        times: int = 1,
+    ) -> None:
+        who, headers = next(iter(self._callers.items()))
+        own = self._visitor(_Round(name, act, scanners.inside, who, headers))
+        fresh = self._visitor(_Round(name, act, scanners.anywhere, who, headers))  # which nobody else gets into
+        for dataset, task in ((dataset, task) for dataset, ids in chosen.items() for task in ids):
+            try:
+                spec = await spec_of(original, dataset, task)
+            except BenchhostError as error:
+                self.cannot_search(f"the sandboxes of {dataset}, {task}: of what they are made is not said ({error})")
+            else:
+                await own.attempt(spec, dataset, task, times=times)
+            await fresh.submit(original.accepted, dataset, task, times=times)
+
+    def _visitor(self, round_: _Round) -> Visit:
+        async def call(
+            method: str, route: str, path: str, query: Mapping[str, str], body: bytes | None, at: str = ""
+        ) -> Seen:
+            return await self._call(round_, method, route, path, urlencode(query), body, at)
+
+        async def converse(route: str, path: str, sent: Sequence[str]) -> Seen:
+            return await self._converse(round_, route, path, sent)
+
+        return Visit(round_.name, call, converse, self.cannot_search)
+
+    async def _scanners(self, benchmark: HostedBenchmark) -> _Scanners:
         await benchmark.ready()
         secrets: list[Secret] = []
+        placed: set[tuple[str, str, str]] = set()
+        texts: list[str] = []
         public: list[str] = []
         for dataset, ids in self._chosen.items():
             public += [task.decode() for task in benchmark.catalogue(dataset).public]
             for task in ids:
                 revealed = _revealed.decode((await benchmark.call("reveal", dataset=dataset, task=task)).data)
                 secrets += [Secret(dataset, task, path, value) for path, value in fields(revealed["hidden"])]
+                placed |= {(dataset, task, path) for path, _ in fields(revealed["placed"])}
+                texts += [str(value) for _, value in leaves(revealed["placed"])]
                 if (reference := await _reference(benchmark, dataset, task)) is not None:
                     secrets.append(Secret(dataset, task, "reference_response", reference))
-        return Scanner(secrets, public)
+        kept = [secret for secret in secrets if (secret.dataset, secret.task, secret.field) not in placed]
+        return _Scanners(Scanner(secrets, public), Scanner(kept, [*public, *texts]))
 
     async def _responses(self, benchmark: HostedBenchmark) -> list[tuple[str, str, str]]:
         """Make what is submitted: to every task something wrong, and to some what is right."""
@@ -199,25 +279,34 @@ class Rounds:
         return [start]
 
     async def _call(
-        self, round_: _Round, method: str, route: str, path: str, query: str = "", body: bytes | None = None
-    ) -> None:
+        self,
+        round_: _Round,
+        method: str,
+        route: str,
+        path: str,
+        query: str = "",
+        body: bytes | None = None,
+        at: str = "",
+    ) -> Seen:
         headers = {**round_.headers, **(_JSON if body is not None else {})}
         seen = await self._caller.request(method, path, query, headers, body or b"")
         sent = f"{query}\n{(body or b'').decode('utf-8', 'replace')}"
         known = {sighting.secret for sighting in round_.scanner.scan(sent)}
         known |= round_.made.get(path.rpartition("/")[2], set())
-        for evaluation in _evaluations(seen):
+        for evaluation in _evaluations(seen) if "{sandbox_id" not in route else ():
             round_.made.setdefault(evaluation, set()).update(known)
-        self._look(round_, f"{method} {route}", seen, known)
+        self._look(round_, f"{method} {route}", seen, known, at)
+        return seen
 
-    async def _converse(self, round_: _Round, route: str, path: str, sent: Sequence[str | bytes]) -> None:
+    async def _converse(self, round_: _Round, route: str, path: str, sent: Sequence[str | bytes]) -> Seen:
         seen = await self._caller.converse(path, round_.headers, sent)
         said = "\n".join(each if isinstance(each, str) else repr(each) for each in sent)
         known = {sighting.secret for sighting in round_.scanner.scan(said)}
         self._look(round_, f"WEBSOCKET {route}", seen, known)
+        return seen
 
-    def _look(self, round_: _Round, route: str, seen: Seen, known: set[Secret]) -> None:
-        """Search an answer for secrets that the caller has not sent itself."""
+    def _look(self, round_: _Round, route: str, seen: Seen, known: set[Secret], at: str = "") -> None:
+        """Search an answer for secrets that the caller has not sent itself; ``at`` is what it was asked about."""
         self._requests += 1
         if route in self._called:  # else it is a method that the path does not have
             self._called[route][seen.status] += 1
@@ -230,7 +319,7 @@ class Rounds:
                         status=seen.status,
                         caller=round_.who,
                         act=round_.act,
-                        at=_place(seen, round_.scanner, sighting),
+                        at=at or _place(seen, round_.scanner, sighting),
                         dataset=secret.dataset,
                         task=secret.task,
                         field=secret.field,

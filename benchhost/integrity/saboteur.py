@@ -13,14 +13,25 @@ import inspect
 import itertools
 import pkgutil
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from benchhost import errors
-from benchhost.contract import Benchmark, Environment, Error, FinalScore, Result, Task, Versions, public_fields
+from benchhost.contract import (
+    Benchmark,
+    Environment,
+    Error,
+    FinalScore,
+    Message,
+    Result,
+    Task,
+    Versions,
+    placed_fields,
+    public_fields,
+)
 from benchhost.integrity.values import fields
 from benchhost.registry import HOOKS
 
@@ -34,8 +45,17 @@ ACTS = {
     "hangs": "hooks do not return",
     "closed": "check_auth raises with hidden values",
     "unloadable": "load_datasets raises with hidden values",
+    "setting-up": "setup_task alone fails, in every way by turns, when it has begun to say something",
+    "placing": "place_submission alone fails, likewise",
+    "judging": "evaluate_instance alone fails, likewise",
 }
 """What a copy does, by name."""
+
+IN_SANDBOXES = {"setting-up": "setup_task", "placing": "place_submission", "judging": "evaluate_instance"}
+"""The hook that fails in a copy, for the hooks that work in sandboxes: each is reached only if those before it work."""
+
+WAYS = 14
+"""In how many ways such a hook fails by turns."""
 
 ABOUT_ACCESS = frozenset({"check_auth", "resolve_tenant", "check_dataset_access"})
 """Hooks that fail in one copy alone, since nobody gets past them."""
@@ -86,6 +106,8 @@ def copy_of(original: str, act: str, chosen: Path) -> type[Benchmark[Any]]:
     body: dict[str, Any] = {"load_datasets": load_datasets}
     if act == "closed":
         body["check_auth"] = _check_auth
+    elif act in IN_SANDBOXES:
+        body[IN_SANDBOXES[act]] = _failing_in_sandbox()
     elif act not in ("canaries", "unloadable"):
         written = {hook for hook in HOOKS if getattr(cls, hook) is not getattr(Benchmark, hook)} - ABOUT_ACCESS
         body |= {hook: _hook(act, hook) for hook in written | {"calculate_final_score", "prompt"}}
@@ -98,6 +120,16 @@ def _hook(act: str, hook: str) -> Callable[..., Any]:
     def fail(self: Any, given: Any, *_: Any) -> Any:
         said = _hidden(given) if isinstance(given, Task) else self.everything_hidden
         return _DEEDS[act](said, hook)
+
+    return fail
+
+
+def _failing_in_sandbox() -> Callable[..., Any]:
+    ways = itertools.cycle([_raise, *[_refuse] * 8, *[_talk_nonsense] * 5])
+
+    async def fail(_: Any, task: Task, *__: Any) -> AsyncIterator[Any]:
+        yield Message("at work")
+        yield next(ways)(_hidden(task), "evaluate_instance")
 
     return fail
 
@@ -130,6 +162,8 @@ def _refuse(said: str, _: str) -> Any:
         errors.Unavailable(said),
         errors.PluginFault("invalid-task", said),
         errors.HookReturned(said),
+        errors.SandboxFileError(said),
+        errors.SandboxNotFound(said),
     ]
     raise kinds[next(_turns) % len(kinds)]
 
@@ -184,8 +218,12 @@ def _hidden(task: Task) -> str:
 
 
 def _with_canaries(task: Task, dataset: str) -> Task:
-    """Replace the texts and numbers of a task's hidden fields, where its type takes others."""
-    shown = {attribute for attribute, _ in public_fields(type(task))}
+    """Replace the texts and numbers of a task's hidden fields, where its type takes others.
+
+    What is placed in sandboxes stays as it is: a script could not be run.
+    """
+    kind = type(task)
+    shown = {attribute for attribute, _ in (*public_fields(kind), *placed_fields(kind))}
     for field in msgspec.structs.fields(type(task)):
         if field.name in shown:
             continue

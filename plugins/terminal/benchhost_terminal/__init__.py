@@ -88,11 +88,14 @@ class Terminal(Benchmark[Job]):
         for name, content in task.tests.items():
             await sandbox.write(f"{TESTS}/{name}", content.encode(), mode=0o755)
         failed: list[dict[str, Any]] = []
-        for number, check in enumerate(task.checks, 1):
-            why = await passes(check, sandbox, cwd=CWD, tests=TESTS)
-            if why is not None:
-                failed.append({"check": check.name, "why": why})
-            yield Message(f"check {number} of {len(task.checks)}: {'passed' if why is None else 'failed'}")
+        try:
+            for number, check in enumerate(task.checks, 1):
+                why = await passes(check, sandbox, cwd=CWD, tests=TESTS)
+                if why is not None:
+                    failed.append({"check": check.name, "why": why})
+                yield Message(f"check {number} of {len(task.checks)}: {'passed' if why is None else 'failed'}")
+        finally:
+            await sandbox.run(["rm", "-rf", TESTS])  # whoever has the sandbox could read them
         passed = len(task.checks) - len(failed)
         yield Result(
             score=passed / len(task.checks),

@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 
 import msgspec
 
-from benchhost import Public, Task
+from benchhost import Placed, Public, Task
 from benchhost_terminal.checks import Check
 
 TIMEOUT = 300.0
@@ -24,8 +24,8 @@ class Job(Task, kw_only=True):
     """
 
     kind: Public[str]
-    files: dict[str, str] = msgspec.field(default_factory=dict)
-    setup: str = ""
+    files: Placed[dict[str, str]] = msgspec.field(default_factory=dict)
+    setup: Placed[str] = ""
     tests: dict[str, str] = msgspec.field(default_factory=dict)
     checks: list[Check]
     solution: str

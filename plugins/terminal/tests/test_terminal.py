@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -92,6 +93,14 @@ async def test_what_is_right_in_part_gets_a_part_and_says_no_more_than_how_much(
     assert [each["check"] for each in result.private["failed"]] == ["another number of places"]
 
 
+async def test_the_hidden_tests_are_gone_when_a_job_was_judged(attempt):
+    job = JOBS["write-rot13"]
+    sandbox = await attempt(job)
+    await judged(job, sandbox)
+    found = await sandbox.run(["find", "/work", "-type", "f"])
+    assert found.text.split() == [PROBLEM]
+
+
 async def test_a_tool_that_always_says_yes_does_not_know_what_to_say(attempt):
     job = JOBS["fix-word-count"]
     sandbox = await attempt(job)
@@ -109,6 +118,9 @@ async def test_a_script_that_was_submitted_is_run_in_the_sandbox(attempt):
 
 
 def test_nothing_that_is_hidden_leaks():
-    command = [sys.executable, "-m", "benchhost", "leakcheck", "terminal", "--sample", "3"]
+    command = [sys.executable, "-m", "benchhost", "leakcheck", "terminal", "--sample", "2", "--json"]
     searched = subprocess.run(command, capture_output=True, text=True)
     assert searched.returncode == 0, searched.stdout + searched.stderr
+    report = json.loads(searched.stdout)
+    assert (report["sandboxes"], report["not_searched"]) == (True, [])
+    assert report["routes"]["GET /v1/sandboxes/{sandbox_id}/files"]["200"] > 10
