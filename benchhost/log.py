@@ -10,27 +10,14 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Literal
 
-
-@contextmanager
-def _absent(name: str) -> Iterator[None]:
-    """Let a package that is not loaded yet look as if it were not installed."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-
+from benchhost.absent import absent
 
 # structlog loads rich wherever it is installed, and litestar brings it: 0.18 of 0.25 s of CPU in every
 # process. It would serve to show tracebacks with the values of variables, which must not be in a log.
-with _absent("rich"):
+with absent("rich"):
     import structlog
     from structlog.typing import EventDict, Processor, WrappedLogger
 

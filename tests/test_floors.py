@@ -42,6 +42,7 @@ HIDDEN_ON_PURPOSE = {
     ("benchhost.receipts.keys", "cryptography*"): "optional: benchhost[receipts] brings it",
     ("benchhost.runner.agent.contract", "yaml"): "start-up: only a run of an agent needs it",
     ("benchhost.runner.agent.gateway", "aiohttp"): "start-up: likewise, and it takes 0.2 s",
+    ("benchhost.server.receipts", "benchhost.server.sealing"): "start-up: it brings the run engine, likewise",
     ("benchhost.server.host", "benchhost.server.run_manager"): "start-up: the run engine takes 0.1 s, if it is allowed",
     ("benchhost.scoring.bootstrap", "numpy"): "optional: it draws faster than the standard library",
 }

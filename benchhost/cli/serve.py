@@ -21,7 +21,10 @@ def serve(config: Path | None, **flags: Any) -> None:
     the last one wins.
     """
     settings = read(config, flags)
-    from benchhost.server.serve import serve as serve_forever
+    from benchhost.evaluation.collector import loading
+
+    with loading():
+        from benchhost.server.serve import serve as serve_forever
 
     serve_forever(settings)
 

@@ -29,6 +29,7 @@ import traceback
 import msgspec
 
 from benchhost.discovery import Entry, entries
+from benchhost.evaluation.collector import loading
 
 MOST = 1 << 20
 """The longest datagram, in bytes."""
@@ -80,8 +81,9 @@ def start() -> tuple[subprocess.Popen[bytes], socket.socket]:
 def main(host: socket.socket) -> None:
     """Serve the host until it hangs up."""
     # Imported here so that every child shares them, but not by whoever only wants to start a zygote.
-    from benchhost.evaluation import grader
-    from benchhost.evaluation.lifeline import end_with_parent
+    with loading():
+        from benchhost.evaluation import grader
+        from benchhost.evaluation.lifeline import end_with_parent
 
     # The host decides when its graders end. A handler that does nothing, unlike SIG_IGN, is not passed on
     # to the programs that an author's hook may start.

@@ -23,7 +23,6 @@ from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import Conflict
 from benchhost.server.raw import Call, Reply, raw_post
-from benchhost.server.sealing import sealed_run, sealed_score, signing_key
 from benchhost.wire.bodies import decode
 from benchhost.wire.native import ReceiptKey, SealRequest
 
@@ -50,6 +49,8 @@ async def seal(call: Call) -> Reply:
     """Seal a run that has ended, or what was submitted under a run id, as this host has recorded it."""
     request = decode(_request, call.body)
     catalogue = await call.admitted.catalogue(call.benchmark, request.dataset)
+    from benchhost.server.sealing import sealed_run, sealed_score
+
     host = call.host
     _key(host)
     try:
@@ -71,6 +72,8 @@ async def seal(call: Call) -> Reply:
 
 
 def _key(host: Host) -> SigningKey:
+    from benchhost.server.sealing import signing_key
+
     try:
         return signing_key(host.settings.state)
     except UsageError as error:

@@ -15,13 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.mp import MPServer
 from litestar.types import Message, Receive, Scope, Send
 
 from benchhost import log
+from benchhost.absent import absent
 from benchhost.discovery import entries
 from benchhost.errors import UsageError
 from benchhost.evaluation.lifeline import end_with_parent
@@ -32,6 +29,12 @@ from benchhost.server.host import PID_FILE, Host, hosting
 from benchhost.server.policy import describe, policy_of
 from benchhost.settings import Settings
 from benchhost.store import DATABASE, open_store
+
+with absent("watchfiles", "dotenv"):  # which granian loads for what is not used here
+    from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+    from granian.server.mp import MPServer
 
 _log = log.get_logger()
 
