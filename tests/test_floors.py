@@ -42,6 +42,7 @@ HIDDEN_ON_PURPOSE = {
     ("benchhost.receipts.keys", "cryptography*"): "optional: benchhost[receipts] brings it",
     ("benchhost.runner.agent.contract", "yaml"): "start-up: only a run of an agent needs it",
     ("benchhost.runner.agent.gateway", "aiohttp"): "start-up: likewise, and it takes 0.2 s",
+    ("benchhost.server.app", "benchhost.server.framework"): "start-up: a host is healthy before Litestar is loaded",
     ("benchhost.server.receipts", "benchhost.server.sealing"): "start-up: it brings the run engine, likewise",
     ("benchhost.server.host", "benchhost.server.run_manager"): "start-up: the run engine takes 0.1 s, if it is allowed",
     ("benchhost.scoring.bootstrap", "numpy"): "optional: it draws faster than the standard library",
@@ -243,6 +244,25 @@ def test_help_loads_no_web_framework_and_no_sdk() -> None:
         "print(*sys.modules)"
     )
     assert set(heavy.split()) & set(loaded.split()) == set()
+
+
+def test_a_server_is_healthy_before_it_has_loaded_its_framework() -> None:
+    later = "litestar pydantic attr rich yaml benchhost.runner benchhost.models benchhost.server.routes"
+    loaded = fresh_python("import sys, benchhost.server.serve; print(*sys.modules)")
+    assert set(later.split()) & set(loaded.split()) == set()
+
+
+def test_the_framework_loads_nothing_for_plugins_of_its_own_that_are_not_used() -> None:
+    loaded = fresh_python(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from benchhost.server.framework import Framework\n"
+        "from benchhost.server.host import Host\n"
+        "from benchhost.settings import Settings\n"
+        "Framework(Host(Settings(state=Path('nowhere'))))\n"
+        "print(*sys.modules)"
+    )
+    assert {"pydantic", "attr", "attrs"} & set(loaded.split()) == set()
 
 
 def fresh_python(code: str) -> str:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
-from litestar.types import Message, Scope, Send
 
 from benchhost.access import EVERY, Caller, is_tenant
 from benchhost.access.headers import credentials_of
@@ -32,6 +32,9 @@ from benchhost.errors import (
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.host import Host
 from benchhost.tasks import Catalogue
+
+if TYPE_CHECKING:
+    from litestar.types import Message, Scope, Send
 
 POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
 """Codes with which a WebSocket is closed (RFC 6455)."""

@@ -8,21 +8,19 @@ for callers is said.
 from __future__ import annotations
 
 import math
-import re
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
-from litestar import Request, Response
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
-from litestar.types import Send
 
 from benchhost import errors
 from benchhost.errors import BenchhostError, Busy, Malformed, QuotaReached, RequestError, Unavailable
 from benchhost.log import get_logger
 from benchhost.server.refused import Encoded, HeadRefused, HeadTooLarge, TooSlow, WrongHost
 from benchhost.wire.native import FieldProblem, Problem
+
+if TYPE_CHECKING:
+    from litestar.types import Send
 
 _log = get_logger()
 
@@ -60,8 +58,6 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.SandboxUnavailable: 503,
 }
 """The status of each error; every other one is 500."""
-
-_MISSING = re.compile(r"Missing required query parameter '(?P<name>[^']+)'")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -125,6 +121,16 @@ def status_of(error: type[Exception]) -> int:
     return next((STATUS[cls] for cls in error.__mro__ if cls in STATUS), 500)
 
 
+class Said(msgspec.Struct, frozen=True):
+    """What is said of an error that the framework raised."""
+
+    status: int
+    slug: str
+    title: str
+    detail: str | list[FieldProblem]
+    headers: dict[str, str] = {}
+
+
 class Answer(msgspec.Struct, frozen=True):
     """A problem as an HTTP answer."""
 
@@ -133,8 +139,8 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def answer_to(error: Exception) -> Answer:
-    """Make the answer to an error."""
+def answer_to(error: Exception, said: Said | None = None) -> Answer:
+    """Make the answer to an error; ``said`` is what is to be said of one that is not in our tree."""
     headers: dict[str, str] = {}
     detail: str | list[FieldProblem]
     if isinstance(error, BenchhostError):
@@ -152,17 +158,9 @@ def answer_to(error: Exception) -> Answer:
             headers["retry-after"] = str(math.ceil(error.retry_after))
         if status == 401:
             headers["www-authenticate"] = "Bearer"
-    elif isinstance(error, MethodNotAllowedException):
-        status, slug, title = 405, "method-not-allowed", "Method not allowed"
-        detail = "Method Not Allowed"
-        headers["allow"] = (error.headers or {}).get("allow", "")
-    elif isinstance(error, NotFoundException):
-        status, slug, title, detail = 404, NotFound.slug, NotFound.title, "Not Found"
-    elif isinstance(error, ValidationException):
-        status, slug, title = 422, Malformed.slug, Malformed.title
-        detail = [FieldProblem(slug, list(location), message) for location, message in _of_parameters(error)]
-    elif isinstance(error, HTTPException):
-        status, slug, title, detail = error.status_code, "request", RequestError.title, RequestError.title
+    elif said is not None:
+        status, slug, title, detail = said.status, said.slug, said.title, said.detail
+        headers |= said.headers
     else:
         status, slug, title, detail = 500, BenchhostError.slug, BenchhostError.title, BenchhostError.title
     problem = Problem(type=f"urn:benchhost:problem:{slug}", title=title, status=status, detail=detail)
@@ -174,12 +172,6 @@ def answer_to(error: Exception) -> Answer:
     return Answer(status, headers, _encode(problem))
 
 
-def exception_handler(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer an error that a handler raised; for Litestar."""
-    answer = answer_to(error)
-    return Response(answer.body, status_code=answer.status, headers=answer.headers, media_type=MEDIA_TYPE)
-
-
 async def send_problem(send: Send, error: Exception) -> None:
     """Answer an error where there is no handler yet."""
     answer = answer_to(error)
@@ -187,12 +179,3 @@ async def send_problem(send: Send, error: Exception) -> None:
     headers += [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(answer.body)).encode())]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
-
-
-def _of_parameters(error: ValidationException) -> Iterator[tuple[tuple[str, str], str]]:
-    """Say where and what is wrong in a query, of which Litestar tells in two ways."""
-    for extra in error.extra or ():
-        if isinstance(extra, dict):
-            yield ("query", str(extra.get("key", ""))), str(extra.get("message", ""))
-    if missing := _MISSING.match(error.detail):
-        yield ("query", missing["name"]), "the parameter is required"

@@ -12,10 +12,9 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from litestar.types import Message, Receive, Scope, Send
 
 from benchhost import log
 from benchhost.absent import absent
@@ -35,6 +34,9 @@ with absent("watchfiles", "dotenv"):  # which granian loads for what is not used
     from granian.http import HTTP1Settings
     from granian.log import LogLevels
     from granian.server.mp import MPServer
+
+if TYPE_CHECKING:
+    from litestar.types import Message, Receive, Scope, Send
 
 _log = log.get_logger()
 

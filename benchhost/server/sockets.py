@@ -10,10 +10,9 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-from litestar.types import Receive, Scope, Send
 
 from benchhost.errors import (
     BenchhostError,
@@ -46,6 +45,9 @@ from benchhost.tasks import Catalogue
 from benchhost.wire.bodies import malformed
 from benchhost.wire.sockets import LARGEST_FRAME, InstanceFrame, ResponseFrame, chunk
 from benchhost.wire.vals import DatasetVersion
+
+if TYPE_CHECKING:
+    from litestar.types import Receive, Scope, Send
 
 _log = get_logger()
 

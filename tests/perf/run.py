@@ -9,6 +9,7 @@ still counts.
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import platform
 import signal
@@ -20,7 +21,8 @@ from effort import Effort
 from measures import MEASURES
 from table import markdown, write
 
-PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+HOUSE = Path(__file__).parents[2]
+PAGE = HOUSE / "docs" / "performance.md"
 
 
 def main() -> None:
@@ -36,6 +38,9 @@ def main() -> None:
         options.error("--write puts the whole table into the page: it goes with neither --only nor --quick")
     rounds, seconds = (1, 0.5) if chosen.quick else (chosen.rounds, chosen.seconds)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped then, too
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # all contenders as pip leaves them: with their bytecode
+    for folder in (HOUSE / "benchhost", Path(__file__).parent):
+        compileall.compile_dir(folder, quiet=1)
     rows = []
     with tempfile.TemporaryDirectory(prefix="benchhost-perf-") as folder:
         for name in chosen.only or MEASURES:

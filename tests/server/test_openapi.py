@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchhost.server.app import App
+from benchhost.server.framework import Framework
 from benchhost.server.host import Host
 from benchhost.server.openapi import openapi
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
@@ -41,7 +41,7 @@ def test_the_document_has_exactly_the_routes_of_the_code_for_each_benchmark_that
 
 
 def test_litestar_has_no_route_beside_those(tmp_path):
-    litestar = App(Host(Settings(state=tmp_path)))._litestar
+    litestar = Framework(Host(Settings(state=tmp_path))).litestar
     served = {f"{route.path} {method}" for route in litestar.routes for method in route.methods - {"OPTIONS"}}
     declared = {
         f"{prefix}{path} {method}"
