@@ -43,6 +43,7 @@ HIDDEN_ON_PURPOSE = {
     ("benchhost.runner.agent.contract", "yaml"): "start-up: only a run of an agent needs it",
     ("benchhost.runner.agent.gateway", "aiohttp"): "start-up: likewise, and it takes 0.2 s",
     ("benchhost.server.app", "benchhost.server.framework"): "start-up: a host is healthy before Litestar is loaded",
+    ("benchhost.server.serve", "benchhost.server.framework"): "start-up: likewise, with a single worker",
     ("benchhost.server.receipts", "benchhost.server.sealing"): "start-up: it brings the run engine, likewise",
     ("benchhost.server.host", "benchhost.server.run_manager"): "start-up: the run engine takes 0.1 s, if it is allowed",
     ("benchhost.scoring.bootstrap", "numpy"): "optional: it draws faster than the standard library",

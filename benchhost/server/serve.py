@@ -186,6 +186,8 @@ def serve(settings: Settings) -> None:
         workers_kill_timeout=max(1, math.ceil(settings.drain_timeout)),  # it waits for requests until then
         pid_file=settings.state / PID_FILE,
     )
+    if settings.workers > 1:  # all of them are to share one
+        from benchhost.server import framework  # noqa: F401
     me = os.getpid()
     tie_to_host()
 
