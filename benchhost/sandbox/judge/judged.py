@@ -22,6 +22,8 @@ LENGTH = 4
 MESSAGE = 1000
 """The most characters of an exception's message that are passed on."""
 
+_AT_ONCE = 8192
+
 MODULE = "submission"
 """The name of the module that the code believes to be. It is not ``__main__``: the code is a library of the judge's."""
 
@@ -101,16 +103,11 @@ def _answer(channel: int, number: int, said: list[Any], longest: int) -> None:
 
 
 def _receive(channel: int) -> Any:
-    length = int.from_bytes(_exactly(channel, LENGTH), "big")
-    return read(_exactly(channel, length))
-
-
-def _exactly(channel: int, length: int) -> bytes:
-    parts = []
-    while length:
-        part = os.read(channel, length)
+    """Return what the judge says next. It says one thing at a time, so that nothing of the next is read."""
+    data = os.read(channel, _AT_ONCE)
+    while len(data) < LENGTH or len(data) < LENGTH + int.from_bytes(data[:LENGTH], "big"):
+        part = os.read(channel, max(_AT_ONCE, len(data)))
         if not part:
             os._exit(0)  # the judge has hung up
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
+        data += part
+    return read(data[LENGTH:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -22,6 +23,11 @@ SECONDS_TO_END = 10.0
 LARGEST = 65536
 """Bytes of a datagram from the zygote."""
 
+_ENVIRONMENT = {
+    "HOME": "/tmp",  # noqa: S108 - the one in the sandbox
+    "MALLOC_ARENA_MAX": "2",
+    "LD_BIND_NOW": "1",  # else each child looks up again what functions it calls
+}
 _LIBRARY = Path(os.__file__).parent
 
 
@@ -39,7 +45,7 @@ class Fork:
 
     def starved(self) -> float:
         """Return for how many seconds the child has waited for a processor, for which it is not to blame."""
-        return float(self._ask(b"starved").get("starved", 0.0)) if self._ended is None else 0.0
+        return self._ask(b"starved") if self._ended is None else 0.0
 
     def end(self) -> tuple[str, int]:
         """End the child and all that it has started; return why it had ended, if it had, and its exit code."""
@@ -51,7 +57,7 @@ class Fork:
             self._status.close()
         return self._ended
 
-    def _ask(self, request: bytes) -> dict[str, Any]:
+    def _ask(self, request: bytes) -> float:
         try:
             with contextlib.suppress(BrokenPipeError):  # the child has ended, and the zygote has said so
                 self._status.send(request)
@@ -63,12 +69,18 @@ class Fork:
             raise SandboxUnavailable(f"the zygote of the code judge does not answer: {error}") from error
         if not data:
             raise SandboxUnavailable("the zygote of the code judge has ended")
-        message: dict[str, Any] = json.loads(data)
-        if "failed" in message:
-            raise SandboxUnavailable(f"the zygote of the code judge could not make a sandbox: {message['failed']}")
-        if "ended" in message:
-            self._ended = message["ended"], message["code"]
-        return message
+        word, _, what = data.decode().partition(" ")
+        if word == "failed":
+            raise SandboxUnavailable(f"the zygote of the code judge could not make a sandbox: {what}")
+        if word == "starved":
+            return float(what)
+        self._ended = word, int(what)
+        return 0.0
+
+
+@functools.lru_cache(maxsize=64)
+def _told(limits: Limits) -> bytes:
+    return json.dumps(limits.told()).encode()
 
 
 class Nursery:
@@ -83,7 +95,7 @@ class Nursery:
 
     def fork(self, limits: Limits) -> Fork:
         """Ask for a child. Raises :class:`~benchhost.errors.SandboxUnavailable` when no zygote can be had."""
-        wanted = json.dumps(limits.told()).encode()
+        wanted = _told(limits)
         ours, theirs = socket.socketpair()
         status, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, told:
@@ -128,7 +140,7 @@ def _start() -> tuple[socket.socket, subprocess.Popen[bytes], str]:
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", "-u", PROGRAM, str(theirs.fileno()), *hidden],
-            env={"HOME": "/tmp", "MALLOC_ARENA_MAX": "2"},  # noqa: S108 - the one in the sandbox
+            env=_ENVIRONMENT,
             cwd="/",
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -143,11 +155,11 @@ def _start() -> tuple[socket.socket, subprocess.Popen[bytes], str]:
         process.kill()
         _end(ours, process)
         raise SandboxUnavailable(f"the zygote of the code judge did not start: {error}") from error
-    said = json.loads(data) if data else {"error": "its zygote ended at once"}
-    if "error" in said:
+    word, _, what = (data or b"error its zygote ended at once").decode().partition(" ")
+    if word == "error":
         _end(ours, process)
-        raise SandboxUnavailable(f"code cannot be judged here: {said['error']}")
-    return ours, process, said["isolation"]
+        raise SandboxUnavailable(f"code cannot be judged here: {what}")
+    return ours, process, what
 
 
 def _end(host: socket.socket, process: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from json.encoder import encode_basestring
 from typing import Any
 
 DEPTH = 100
@@ -39,7 +40,7 @@ def write(value: object) -> bytes:
     :class:`NotPlain` for everything else, subclasses of plain types among it: their equality could be any.
     """
     try:
-        return _encoder.encode(_tagged(value, 0)).encode()
+        return _text(value, 0).encode()
     except RecursionError:
         raise NotPlain(f"nested more than {DEPTH} levels deep") from None
 
@@ -50,39 +51,51 @@ def read(text: bytes) -> Any:
     Raises :class:`NotPlain` when it stands for none.
     """
     try:
-        return _decoder.decode(text.decode())
+        written = text.decode()
+        value, end = _decoder.raw_decode(written)
     except NotPlain:
         raise
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise NotPlain(f"not the text of a plain value: {type(error).__name__}") from None
+    if end != len(written):
+        raise NotPlain("not the text of a plain value: more follows it")
+    return value
 
 
-def _tagged(value: Any, depth: int) -> Any:
+def _text(value: Any, depth: int) -> str:
     kind = type(value)
     if kind is int:
-        return value if -_SMALL < value < _SMALL else {"i": f"{value:x}"}
+        return repr(value) if -_SMALL < value < _SMALL else f'{{"i":"{value:x}"}}'
     if kind is str:
-        return value if value.isascii() or _is_unicode(value) else {"u": value.encode("utf-8", "surrogatepass").hex()}
-    if kind is bool or kind is float or value is None:
-        return value
+        if value.isascii() or _is_unicode(value):
+            return encode_basestring(value)
+        return f'{{"u":"{value.encode("utf-8", "surrogatepass").hex()}"}}'
+    if kind is float:
+        return repr(value) if value - value == 0 else _NOT_FINITE[repr(value)]
+    if kind is bool or value is None:
+        return _WORDS[value]
     if depth == DEPTH:
         raise NotPlain(f"nested more than {DEPTH} levels deep")
     depth += 1
     if kind is list:
-        return [_tagged(item, depth) for item in value]
+        return f"[{_texts(value, depth)}]"
     if kind is tuple:
-        return {"t": [_tagged(item, depth) for item in value]}
+        return f'{{"t":[{_texts(value, depth)}]}}'
     if kind in _DICTIONARIES:
-        return {"d": [_tagged(each, depth) for item in dict.items(value) for each in item]}
+        return f'{{"d":[{_texts((each for item in dict.items(value) for each in item), depth)}]}}'
     if kind is set:
-        return {"s": [_tagged(item, depth) for item in value]}
+        return f'{{"s":[{_texts(value, depth)}]}}'
     if kind is frozenset:
-        return {"f": [_tagged(item, depth) for item in value]}
+        return f'{{"f":[{_texts(value, depth)}]}}'
     if kind is bytes:
-        return {"b": value.hex()}
+        return f'{{"b":"{value.hex()}"}}'
     if kind is complex:
-        return {"c": [value.real, value.imag]}
+        return f'{{"c":[{_text(value.real, depth)},{_text(value.imag, depth)}]}}'
     raise NotPlain(f"of type {kind.__name__:.100}, which is not a plain one")
+
+
+def _texts(values: Iterable[Any], depth: int) -> str:
+    return ",".join([_text(value, depth) for value in values])
 
 
 def _is_unicode(text: str) -> bool:
@@ -129,6 +142,8 @@ def _complex(parts: list[Any]) -> complex:
     return complex(real, imaginary)
 
 
+_WORDS = {None: "null", False: "false", True: "true"}
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _DICTIONARIES = frozenset((dict, Counter, defaultdict, OrderedDict))
 _READ: dict[str, tuple[type, Callable[[Any], Any]]] = {
     "t": (list, tuple),
@@ -140,5 +155,4 @@ _READ: dict[str, tuple[type, Callable[[Any], Any]]] = {
     "b": (str, bytes.fromhex),
     "c": (list, _complex),
 }
-_encoder = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"))
 _decoder = json.JSONDecoder(object_hook=_untagged)

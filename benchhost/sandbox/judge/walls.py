@@ -50,6 +50,13 @@ class Used(NamedTuple):
     alone: bool
 
 
+class Room(NamedTuple):
+    """What is got ready for children with the same limits."""
+
+    place: mounts.Recipe
+    limits: limits.Lowered
+
+
 class Walls:
     """What is around the zygote, and what it puts around each child."""
 
@@ -57,29 +64,38 @@ class Walls:
 
     def __init__(self, proc: int) -> None:
         self._proc = proc
-        self._filter = seccomp.program(network=False, memory_files=False)
-        self._user = f"{os.getuid()} {os.getuid()} 1".encode()
-        self._group = f"{os.getgid()} {os.getgid()} 1".encode()
+        self._last = kernel.Filter(seccomp.rest())
+        self._ids = (
+            ("self/setgroups", b"deny"),
+            ("self/uid_map", f"{os.getuid()} {os.getuid()} 1".encode()),
+            ("self/gid_map", f"{os.getgid()} {os.getgid()} 1".encode()),
+        )
         self._shared = self._resident(os.getpid())
+
+    def room(self, wanted: dict[str, Any]) -> Room:
+        """Get ready what a child needs to keep itself within limits."""
+        size = wanted["disk"]
+        options = {"size": str(size), "nr_inodes": "4096", "mode": "0700"}
+        place = mounts.Recipe("tmpfs", options, mounts.NO_SETUID | mounts.NO_DEVICES)
+        most = limits.lowered(processes=wanted["processes"], files=_FILES, file_size=size, data=wanted["memory"])
+        return Room(place, most)
 
     def fork(self) -> int:
         """Fork a child that is the first process of its own world."""
         return kernel.clone(_OWN)
 
-    def enter(self, wanted: dict[str, Any], channel: int) -> None:
+    def enter(self, room: Room, channel: int) -> None:
         """Give up, in a child, everything but the descriptor ``channel``, which becomes :data:`CHANNEL`."""
         os.setsid()
-        for name, text in (("setgroups", b"deny"), ("uid_map", self._user), ("gid_map", self._group)):
-            file = os.open(f"self/{name}", os.O_WRONLY, dir_fd=self._proc)
+        for name, text in self._ids:
+            file = os.open(name, os.O_WRONLY, dir_fd=self._proc)
             os.write(file, text)
             os.close(file)
-        size = {"size": str(wanted["disk"]), "nr_inodes": "4096", "mode": "0700"}
-        place = mounts.fresh("tmpfs", size, mounts.NO_SETUID | mounts.NO_DEVICES)
-        mounts.attach(place, os.open("/tmp", os.O_PATH))
+        mounts.attach(room.place.make(), os.open("/tmp", os.O_PATH))
         os.chdir("/tmp")
-        limits.keep_limits(processes=wanted["processes"], files=_FILES, file_size=wanted["disk"], data=wanted["memory"])
+        limits.keep_limits(room.limits)
         kernel.drop_capabilities()
-        kernel.load_filter(self._filter)
+        self._last.load()
         # The last to go are the descriptors: by one of them, what fails here is told.
         os.dup2(0, 1)
         os.dup2(0, 2)
@@ -88,7 +104,7 @@ class Walls:
 
     def prove(self) -> None:
         """Put a child behind the walls and see what it can do. Raises :class:`NoWalls` when it is too much."""
-        some = {"disk": 1 << 20, "processes": 2, "memory": 256 << 20}
+        some = self.room({"disk": 1 << 20, "processes": 2, "memory": 256 << 20})
         pid = self.fork()
         if pid == 0:
             failed = len(_MUST_FAIL) + 1
@@ -182,6 +198,7 @@ def _enclosed(root: Root, *, privileged: bool) -> Walls:
         os.close(proc)
         root.move_into()
         kernel.refuse_new_privileges()
+        kernel.Filter(seccomp.program(network=False, memory_files=False, builds=True)).load()
         walls = Walls(listed)
         walls.prove()
     except OSError as error:
@@ -222,6 +239,7 @@ _MUST_FAIL: tuple[tuple[str, Callable[[], object]], ...] = (
     ("open a socket", lambda: socket.socket(socket.AF_INET)),
     ("open a local socket", lambda: socket.socket(socket.AF_UNIX)),
     ("make namespaces", lambda: kernel.unshare(kernel.CLONE_NEWUSER)),
+    ("make namespaces in a fork", lambda: kernel.clone(_OWN)),
     ("mount", lambda: mounts.fresh("tmpfs")),
     ("become another user", lambda: os.setuid(0)),
     ("start more processes than it may", _fork_twice),

@@ -18,15 +18,18 @@ import os
 import select
 import signal
 import socket
+import struct
 import time
-from typing import Any
+from typing import NamedTuple
 
 from benchhost.sandbox.judge import judged, walls
 
-# What submissions often import; here it is loaded once. Much more would make each fork slower.
+# What submissions often import; here it is loaded once. Much more would make each fork slower, and so would ``random``
+# (and ``statistics``, which loads it): it seeds itself anew in every child, and that takes longer than those few need
+# that load it themselves.
 WARM = (
     *("bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools"),
-    *("hashlib", "heapq", "itertools", "json", "math", "operator", "random", "re", "statistics", "string", "typing"),
+    *("hashlib", "heapq", "itertools", "json", "math", "operator", "re", "string", "typing"),
 )
 
 TICK = 0.05
@@ -35,17 +38,19 @@ TICK = 0.05
 LARGEST = 4096
 """Bytes of a datagram."""
 
+_TWO_HANDLES = socket.CMSG_SPACE(2 * struct.calcsize("i"))
+_KINDS = 64
+
 
 class Child:
-    """A forked child. ``reason`` says why it ended."""
+    """A forked child. ``status`` is the socket by which the host hears of it; ``reason`` says why it ended."""
 
-    def __init__(self, pid: int, status: socket.socket, limits: dict[str, Any]) -> None:
-        status.setblocking(False)
+    def __init__(self, pid: int, status: int, kind: Kind) -> None:
         self.pid = pid
         self.handle = os.pidfd_open(pid)
         self.status = status
-        self.memory = limits["memory"]
-        self.ends = time.monotonic() + limits["lifetime"]
+        self.kind = kind
+        self.began = time.monotonic()
         self.reason = "ended"
         # Once it has been several processes or threads, it may be these that it waits for.
         self.alone = True
@@ -55,17 +60,28 @@ class Child:
         self.reason = reason
         signal.pidfd_send_signal(self.handle, signal.SIGKILL)
 
-    def tell(self, message: dict[str, Any]) -> None:
-        """Tell the host something about it."""
-        _send(self.status, message)
+
+class Kind(NamedTuple):
+    """What children are like that are wanted with the same words. All but ``room`` are limits."""
+
+    room: walls.Room
+    answer: int
+    memory: int
+    lifetime: float
 
 
 class Zygote:
-    """Serves one host."""
+    """Serves one host.
+
+    What this process touches between two forks, it pays for with a copied page of memory, as a child does. So there is
+    little to what it does for each child.
+    """
 
     def __init__(self, host: socket.socket, around: walls.Walls) -> None:
         self._host = host
+        self._listens = host.fileno()
         self._walls = around
+        self._kinds: dict[bytes, Kind] = {}
         self._children: dict[int, Child] = {}  # by the descriptors of its socket and of its handle
         self._poll = select.poll()
         self._poll.register(host, select.POLLIN)
@@ -75,58 +91,71 @@ class Zygote:
         looked = 0.0
         while True:
             for descriptor, _ in self._poll.poll(TICK * 1000 if self._children else None):
-                if descriptor == self._host.fileno():
+                if descriptor == self._listens:
                     if not self._take():
                         return
                 elif (child := self._children.get(descriptor)) is not None:
                     # The number may have been given to another child meanwhile: neither of these waits.
                     self._reap(child) if descriptor == child.handle else self._hear(child)
             if self._children and (now := time.monotonic()) - looked > TICK:
+                self._look(now, looked)
                 looked = now
-                self._look(now)
 
     def _take(self) -> bool:
-        data, handles, _, _ = socket.recv_fds(self._host, LARGEST, 2)
-        if not data:
+        wanted, said, _, _ = self._host.recvmsg(LARGEST, _TWO_HANDLES)
+        if not wanted:
             return False
+        handles = [handle for _, _, data in said for (handle,) in struct.iter_unpack("i", data)]
         if len(handles) < 2:  # no descriptor is left for them; the host notices that its ends are closed
             for handle in handles:
                 os.close(handle)
             return True
-        limits = json.loads(data)
-        channel, status = handles[0], socket.socket(fileno=handles[1])
+        channel, status = handles
+        os.set_blocking(status, False)
+        kind = self._kind(wanted)
         try:
             pid = self._walls.fork()
         except OSError as error:
-            _send(status, {"failed": f"no process is to be had ({error.strerror})"})
-            status.close()
+            _tell(status, f"failed no process is to be had ({error.strerror})")
+            os.close(status)
         else:
             if pid == 0:
-                self._be_child(limits, channel, status)
-            child = Child(pid, status, limits)
-            for descriptor in (status.fileno(), child.handle):
+                self._be_child(kind, channel, status)
+            child = Child(pid, status, kind)
+            for descriptor in (status, child.handle):
                 self._children[descriptor] = child
                 self._poll.register(descriptor, select.POLLIN)
         os.close(channel)
         return True
 
-    def _be_child(self, limits: dict[str, Any], channel: int, status: socket.socket) -> None:
+    def _kind(self, wanted: bytes) -> Kind:
+        """Get ready for children; most are wanted with the words of the one before."""
+        kind = self._kinds.get(wanted)
+        if kind is None:
+            if len(self._kinds) == _KINDS:
+                self._kinds.clear()
+            limits = json.loads(wanted)
+            kind = Kind(self._walls.room(limits), limits["answer"], limits["memory"], limits["lifetime"])
+            self._kinds[wanted] = kind
+        return kind
+
+    def _be_child(self, kind: Kind, channel: int, status: int) -> None:
         try:
-            self._walls.enter(limits, channel)
+            self._walls.enter(kind.room, channel)
         except BaseException as error:
-            _send(status, {"failed": f"{type(error).__name__}: {error}"})
+            _tell(status, f"failed {type(error).__name__}: {error}")
             os._exit(1)
-        judged.serve(walls.CHANNEL, limits["answer"])
+        judged.serve(walls.CHANNEL, kind.answer)
 
     def _hear(self, child: Child) -> None:
         try:
-            request = child.status.recv(LARGEST)
+            request = os.read(child.status, LARGEST)
         except BlockingIOError:
             return
         except OSError:
             request = b""
         if request == b"starved":
-            child.tell({"starved": self._walls.starved(child.pid) if child.alone else 0.0})
+            _tell(child.status, f"starved {self._walls.starved(child.pid) if child.alone else 0.0}")
             return
         if not request:  # the host has hung up
             self._poll.unregister(child.status)
@@ -136,22 +165,25 @@ class Zygote:
         pid, status = os.waitpid(child.pid, os.WNOHANG)
         if not pid:
             return
-        for descriptor in (child.status.fileno(), child.handle):
+        for descriptor in (child.status, child.handle):
             del self._children[descriptor]
             with contextlib.suppress(KeyError):
                 self._poll.unregister(descriptor)
         os.close(child.handle)
-        child.tell({"ended": child.reason, "code": os.waitstatus_to_exitcode(status)})
-        child.status.close()
+        _tell(child.status, f"{child.reason} {os.waitstatus_to_exitcode(status)}")
+        os.close(child.status)
 
-    def _look(self, now: float) -> None:
-        children = set(self._children.values())
+    def _look(self, now: float, looked: float) -> None:
+        """See what those use that were there at the last look. Most are gone before the next."""
+        children = {child for child in self._children.values() if child.began < looked}
+        if not children:
+            return
         used = self._walls.used([child.pid for child in children])
         for child in children:
             child.alone = child.alone and used[child.pid].alone
-            if used[child.pid].memory > child.memory:
+            if used[child.pid].memory > child.kind.memory:
                 child.kill("memory")
-            elif now > child.ends:
+            elif now > child.began + child.kind.lifetime:
                 child.kill("lifetime")
 
 
@@ -162,18 +194,19 @@ def main(host: socket.socket, hidden: list[str]) -> None:
     try:
         around = walls.put_up(hidden)
     except walls.NoWalls as error:
-        _send(host, {"error": str(error)})
+        _tell(host.fileno(), f"error {error}")
         return
     if around is None:  # it goes on in another process
         host.close()
         os.wait()
         return
-    _send(host, {"isolation": around.isolation})
+    _tell(host.fileno(), f"isolation {around.isolation}")
     gc.collect()
     gc.freeze()
     Zygote(host, around).serve()
 
 
-def _send(to: socket.socket, message: dict[str, Any]) -> None:
+def _tell(listener: int, message: str) -> None:
+    """Say something to the host: a word, and what it is about."""
     with contextlib.suppress(OSError):  # nobody is interested any more
-        to.send(json.dumps(message).encode())
+        os.write(listener, message.encode())

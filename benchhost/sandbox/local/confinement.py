@@ -62,12 +62,13 @@ def hold(plan: Plan, ends: Ends, walls: Callable[[], int], *, keep: int = -1, ne
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(each, signal.SIG_DFL)
         os.umask(0o022)
-        program = seccomp.program(network=network, memory_files=False)
+        last = kernel.Filter(seccomp.program(network=network, memory_files=False))
         layer = walls()
         kernel.refuse_new_privileges()
-        limits.keep_limits(processes=PROCESSES if processes else None, file_size=plan.space.size, data=plan.memory)
+        most = PROCESSES if processes else None
+        limits.keep_limits(limits.lowered(processes=most, file_size=plan.space.size, data=plan.memory))
         kernel.hide_memory()
-        kernel.load_filter(program)
+        last.load()
         holder = Holder(ends.listener, ends.lifeline, plan.habits, layer)
         os.close(ends.ready)
     except BaseException as error:

@@ -54,19 +54,44 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 
 _NUMBERS = {  # syscalls that the C library may lack and whose number is not the same everywhere
-    "x86_64": {"clone": 56, "capset": 126, "pivot_root": 155},
-    "aarch64": {"clone": 220, "capset": 91, "pivot_root": 41},
+    "x86_64": {"clone": 56, "pivot_root": 155},
+    "aarch64": {"clone": 220, "pivot_root": 41},
 }
 
 _c = ctypes.PyDLL(None, use_errno=True)  # it keeps the interpreter's lock, which a fork within a call needs
-_c.syscall.restype = ctypes.c_long
+_syscall, _capset, _of_process = _c.syscall, _c.capset, _c.prctl
+_syscall.restype = ctypes.c_long
+_dropped, _nothing = ctypes.c_ulong(), ctypes.c_ulong(0)
+_DROP = (ctypes.c_int(_PR_CAPBSET_DROP), _dropped, _nothing, _nothing, _nothing)
+_NONE_KEPT = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+_before_fork, _after_fork = ctypes.pythonapi.PyOS_BeforeFork, ctypes.pythonapi.PyOS_AfterFork_Parent
+_born = ctypes.pythonapi.PyOS_AfterFork_Child
+
+Word = ctypes.c_long
+"""An argument whose value is known only when the call is made."""
+
+Call = tuple[ctypes.c_long | bytes | None, ...]
+"""A system call that is put together, and not yet made."""
+
+
+def prepare(number: int, *arguments: int | bytes | ctypes.c_long | None) -> Call:
+    """Put a system call together. Bytes are passed by reference.
+
+    Who makes it later, a process that was just forked above all, has little left to do: such a process pays with a
+    copied page of memory for almost everything that it does first.
+    """
+    return tuple(Word(each) if isinstance(each, int) else each for each in (number, *arguments))
+
+
+def make(call: Call) -> int:
+    """Make a system call that was put together."""
+    result: int = _syscall(*call)
+    return _checked(result)
 
 
 def syscall(number: int, *arguments: int | bytes | None) -> int:
-    """Make a system call. Bytes are passed by reference."""
-    converted = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
-    result: int = _c.syscall(ctypes.c_long(number), *converted)
-    return _checked(result)
+    """Put a system call together and make it."""
+    return make(prepare(number, *arguments))
 
 
 def number(name: str) -> int:
@@ -85,17 +110,17 @@ def clone(namespaces: int) -> int:
 
     With ``CLONE_NEWPID`` the child is process 1 of its namespace. Only a process of one thread may do this.
     """
-    fork = number("clone")
-    ctypes.pythonapi.PyOS_BeforeFork()
-    pid = _c.syscall(ctypes.c_long(fork), ctypes.c_long(namespaces | signal.SIGCHLD), None, None, None, None)
-    failure = ctypes.get_errno()
+    fork = prepare(number("clone"), namespaces | signal.SIGCHLD, None, None, None, None)
+    _before_fork()
+    pid: int = _syscall(*fork)
     if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
+        _born()
         return 0
-    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    failure = ctypes.get_errno()
+    _after_fork()
     if pid < 0:
         raise OSError(failure, os.strerror(failure))
-    return int(pid)
+    return pid
 
 
 def unshare(namespaces: int) -> None:
@@ -134,12 +159,10 @@ def drop_capabilities() -> None:
     """Give up every capability, now and for whatever is executed later."""
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     for capability in range(_LAST_CAPABILITY + 1):
-        try:
-            _prctl(_PR_CAPBSET_DROP, capability)
-        except OSError:  # beyond the last that this kernel has; or a plain user, for whom there is nothing to give up
-            break
-    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
-    syscall(number("capset"), header, bytes(24))
+        _dropped.value = capability
+        if _of_process(*_DROP) < 0:
+            break  # beyond the last that this kernel has; or a plain user, for whom there is nothing to give up
+    _checked(_capset(_NONE_KEPT, bytes(24)))
 
 
 def keep_setuid_powerless() -> None:
@@ -185,12 +208,17 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
 
-def load_filter(program: bytes) -> None:
-    """Have the kernel put every system call through a filter, for good (:mod:`.seccomp`)."""
-    filled = _Program(len(program) // 8, program)
-    _checked(
-        _c.prctl(ctypes.c_int(_PR_SET_SECCOMP), ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(filled), None, None)
-    )
+class Filter:
+    """A program (:mod:`.seccomp`) that every system call is put through by the kernel, once it is loaded, for good."""
+
+    def __init__(self, program: bytes) -> None:
+        self._program = _Program(len(program) // 8, program)
+        mode = ctypes.c_ulong(_SECCOMP_MODE_FILTER)
+        self._load = ctypes.c_int(_PR_SET_SECCOMP), mode, ctypes.byref(self._program), None, None
+
+    def load(self) -> None:
+        """Have it stand in the way of this process, and of whatever that starts."""
+        _checked(_of_process(*self._load))
 
 
 def close_all_but(files: Iterable[int]) -> None:
@@ -217,8 +245,7 @@ def name_machine(name: str) -> None:
 
 
 def _prctl(option: int, argument: int) -> None:
-    nothing = ctypes.c_ulong(0)
-    _checked(_c.prctl(ctypes.c_int(option), ctypes.c_ulong(argument), nothing, nothing, nothing))
+    _checked(_of_process(ctypes.c_int(option), ctypes.c_ulong(argument), _nothing, _nothing, _nothing))
 
 
 def _checked(result: int) -> int:

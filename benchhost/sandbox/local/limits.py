@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import resource
 
+Lowered = list[tuple[int, tuple[int, int]]]
+"""Limits, and what they are to be lowered to."""
 
-def keep_limits(
+
+def lowered(
     *, processes: int | None = None, files: int = 1024, file_size: int | None = None, data: int | None = None
-) -> None:
-    """Lower the limits of this process and of whatever it starts; nobody without privileges raises them again.
+) -> Lowered:
+    """Say what limits are to be lowered to, by this process or one that it forks.
 
     ``processes`` counts those of the same user (in the same namespace of users), ``files`` open descriptors;
     ``file_size`` and ``data`` are in bytes, of one file and of the writable memory of one process. There are no
@@ -26,8 +29,16 @@ def keep_limits(
         resource.RLIMIT_RTPRIO: 0,
         resource.RLIMIT_NICE: 0,
     }
+    found = []
     for kind, most in wanted.items():
         if most is not None:
             allowed = resource.getrlimit(kind)[1]
             value = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
-            resource.setrlimit(kind, (value, value))
+            found.append((kind, (value, value)))
+    return found
+
+
+def keep_limits(limits: Lowered) -> None:
+    """Lower limits of this process and of whatever it starts; nobody without privileges raises them again."""
+    for kind, both in limits:
+        resource.setrlimit(kind, both)

@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Mapping
 
+from benchhost.sandbox.local import kernel
 from benchhost.sandbox.local.kernel import syscall
 
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _OPENAT2, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 437, 442
@@ -29,6 +30,9 @@ NO_DEVICES = 0x4
 NO_PROGRAMS = 0x8
 _IDMAP = 0x0010_0000
 _PRIVATE = 1 << 18
+
+_mount, _target = kernel.Word(), kernel.Word()
+_ATTACH = kernel.prepare(_MOVE_MOUNT, _mount, b"", _target, b"", _BOTH_BY_DESCRIPTOR)
 
 _NO_MAGICLINKS, _NO_SYMLINKS, _IN_ROOT = 0x02, 0x04, 0x10
 
@@ -50,22 +54,39 @@ def copy(path: str) -> int:
     return syscall(_OPEN_TREE, _AT_FDCWD, os.fsencode(path), _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC)
 
 
-def fresh(kind: str, options: Mapping[str, str | None] = {}, attributes: int = 0) -> int:
-    """Return a new, detached filesystem: a ``tmpfs``, ``proc``, ``devpts`` or ``overlay``.
+class Recipe:
+    """How to make a filesystem: a ``tmpfs``, ``proc``, ``devpts`` or ``overlay``.
 
-    An option whose value is ``None`` is one that is just set.
+    An option whose value is ``None`` is one that is just set. All that can be done before it is made is done at once
+    (:func:`~benchhost.sandbox.local.kernel.prepare`).
     """
-    context = syscall(_FSOPEN, kind.encode(), _FSOPEN_CLOEXEC)
-    try:
-        for key, value in options.items():
-            if value is None:
-                syscall(_FSCONFIG, context, _SET_FLAG, key.encode(), None, 0)
-            else:
-                syscall(_FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
-        syscall(_FSCONFIG, context, _CREATE, None, None, 0)
-        return syscall(_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes)
-    finally:
-        os.close(context)
+
+    def __init__(self, kind: str, options: Mapping[str, str | None] = {}, attributes: int = 0) -> None:
+        context = self._context = kernel.Word()
+        self._open = kernel.prepare(_FSOPEN, kind.encode(), _FSOPEN_CLOEXEC)
+        self._configure = [
+            kernel.prepare(_FSCONFIG, context, _SET_FLAG, key.encode(), None, 0)
+            if value is None
+            else kernel.prepare(_FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
+            for key, value in options.items()
+        ]
+        self._configure.append(kernel.prepare(_FSCONFIG, context, _CREATE, None, None, 0))
+        self._mount = kernel.prepare(_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes)
+
+    def make(self) -> int:
+        """Return a new, detached filesystem."""
+        context = self._context.value = kernel.make(self._open)
+        try:
+            for call in self._configure:
+                kernel.make(call)
+            return kernel.make(self._mount)
+        finally:
+            os.close(context)
+
+
+def fresh(kind: str, options: Mapping[str, str | None] = {}, attributes: int = 0) -> int:
+    """Return a new, detached filesystem (see :class:`Recipe`)."""
+    return Recipe(kind, options, attributes).make()
 
 
 def restrict(mount: int, attributes: int, *, recursive: bool = True) -> None:
@@ -83,8 +104,9 @@ def shift_ids(mount: int, namespace: int) -> None:
 
 def attach(mount: int, target: int) -> None:
     """Attach a detached mount to an open directory or file, and close both."""
+    _mount.value, _target.value = mount, target
     try:
-        syscall(_MOVE_MOUNT, mount, b"", target, b"", _BOTH_BY_DESCRIPTOR)
+        kernel.make(_ATTACH)
     finally:
         os.close(mount)
         os.close(target)
