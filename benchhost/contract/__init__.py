@@ -3,7 +3,19 @@
 from benchhost.contract.benchmark import Benchmark, NoSettings
 from benchhost.contract.chunk import Chunk, Error, Message, Ready, ResumeState
 from benchhost.contract.environment import Environment, Resources
-from benchhost.contract.model import Call, ChatMessage, Completion, Model, Prompt, Sampling, Usage
+from benchhost.contract.model import (
+    Call,
+    ChatMessage,
+    Completion,
+    Conversation,
+    Model,
+    OneTool,
+    Prompt,
+    Sampling,
+    Tool,
+    ToolCall,
+    Usage,
+)
 from benchhost.contract.probing import Probing
 from benchhost.contract.result import FinalScore, Response, Result, Submission
 from benchhost.contract.runner import (
@@ -44,6 +56,7 @@ __all__ = [
     "Completed",
     "Completion",
     "Context",
+    "Conversation",
     "Environment",
     "Error",
     "EvaluationStatus",
@@ -57,6 +70,7 @@ __all__ = [
     "Network",
     "NoParams",
     "NoSettings",
+    "OneTool",
     "Output",
     "Placed",
     "Probing",
@@ -79,6 +93,8 @@ __all__ = [
     "Stdout",
     "Submission",
     "Task",
+    "Tool",
+    "ToolCall",
     "Usage",
     "Versions",
     "placed_fields",

@@ -5,24 +5,76 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "other"]
 """Why a model stopped. ``length``: at its limit of tokens, so the text may be cut or empty."""
 
 
-class ChatMessage(msgspec.Struct, frozen=True):
-    """One message of a conversation."""
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call that a model wants made: the ``name`` of a tool, and its ``arguments``, the JSON that the model wrote.
+
+    ``id`` is what the answer to it is known by.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message of a conversation.
+
+    The assistant's may have ``tool_calls``. One of the role ``tool`` answers the call ``tool_call_id``; ``failed``
+    says that the tool could not do what was asked, where a protocol has a word for it.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    failed: bool = False
 
 
-Prompt = str | Sequence[ChatMessage]
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that a model may have called; ``parameters`` is the JSON schema of its arguments.
+
+    ``strict`` is passed on to providers that can hold the model to the schema.
+    """
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    strict: bool | None = None
+
+
+class OneTool(msgspec.Struct, frozen=True):
+    """The choice of one tool, which the model must call."""
+
+    name: str
+
+
+ToolChoice = Literal["auto", "none", "required"] | OneTool
+"""Whether a model calls tools: as it likes, not at all, at least one of them, or this one."""
+
+
+class Conversation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A conversation in which a model may call tools. ``parallel`` says whether it may make several calls at once.
+
+    What is not set is left to the provider.
+    """
+
+    messages: Sequence[ChatMessage]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel: bool | None = None
+
+
+Prompt = str | Sequence[ChatMessage] | Conversation
 """What a model is asked: a conversation, or a text that stands for one message of the user."""
 
 
@@ -71,7 +123,7 @@ class Usage(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Completion(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a model answered.
+    """What a model answered: a text, ``tool_calls`` that it wants made, or both.
 
     ``model`` is the name that the provider itself gives the model that answered. ``usage`` is ``None``
     when the provider did not state it. ``latency`` is the time in seconds of the exchange that succeeded;
@@ -87,6 +139,7 @@ class Completion(msgspec.Struct, kw_only=True, omit_defaults=True):
     retries: int = 0
     waited: float = 0.0
     cached: bool = False
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +182,13 @@ class Model(Protocol):
         ...
 
 
-def messages_of(prompt: Prompt) -> Sequence[ChatMessage]:
+def conversation_of(prompt: Prompt) -> Conversation:
     """Return a prompt as a conversation."""
-    return (ChatMessage("user", prompt),) if isinstance(prompt, str) else prompt
+    if isinstance(prompt, Conversation):
+        return prompt
+    return Conversation((ChatMessage("user", prompt),) if isinstance(prompt, str) else prompt)
+
+
+def messages_of(prompt: Prompt) -> Sequence[ChatMessage]:
+    """Return the messages of a prompt."""
+    return conversation_of(prompt).messages

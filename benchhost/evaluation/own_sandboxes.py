@@ -41,8 +41,35 @@ DELETES_WITHIN = 120.0
 CREATES_WITHIN = 60.0
 """Seconds that are waited at the end for sandboxes that are still being made, so that they can be deleted."""
 
+RENEWALS = 3
+"""How often, within the time after which it would count as idle, a sandbox that is needed is given a command."""
+
 WAITS, PAUSE = 30.0, 0.5
 """Seconds for which a provider that can make no more is asked again, and between two times that it is asked."""
+
+
+@asynccontextmanager
+async def kept_alive(sandbox: Sandbox, idle_timeout: float | None) -> AsyncIterator[None]:
+    """Have a sandbox not taken for idle while it is needed: there may be a long queue before it is judged.
+
+    Should this process be killed, it is idle from then on, and ends by itself.
+    """
+    if idle_timeout is None:
+        yield
+        return
+    renewing = asyncio.create_task(_renew(sandbox, idle_timeout / RENEWALS))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+
+
+async def _renew(sandbox: Sandbox, every: float) -> None:
+    while True:
+        await asyncio.sleep(every)
+        with contextlib.suppress(SandboxError):  # whoever works in it will hear of it
+            await sandbox.run("true", cwd="/", timeout=every)
 
 
 class OwnSandboxes:
@@ -130,7 +157,8 @@ class OwnSandboxes:
                 made = (await sandbox.run(["mkdir", "-p", spec.cwd], cwd="/")).exited
                 if not made.ok:
                     raise CommandFailed(made.code, made.reason)
-            yield sandbox
+            async with kept_alive(sandbox, spec.idle_timeout):
+                yield sandbox
         finally:
             await asyncio.shield(self._begin_to_delete(sandbox.id))
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from benchhost.contract import Call, Completion, Prompt, Sampling
-from benchhost.contract.model import NO_CALL, messages_of
+from benchhost.contract.model import NO_CALL, conversation_of
 from benchhost.errors import (
     ContentFiltered,
     ContextOverflow,
@@ -24,7 +24,7 @@ from benchhost.errors import (
     UsageError,
 )
 from benchhost.models.failures import scrub
-from benchhost.models.openai_chat import OpenAIChat
+from benchhost.models.openai_chat import OpenAIChat, told, tools_of
 from benchhost.models.retry import retry_after
 
 _KINDS: dict[str, type[ModelError]] = {
@@ -60,8 +60,9 @@ class AnyLLMModel:
 
     async def complete(self, prompt: Prompt, sampling: Sampling | None = None, call: Call = NO_CALL) -> Completion:
         """Make one exchange, with the provider's own package."""
-        messages = [{"role": message.role, "content": message.content} for message in messages_of(prompt)]
-        wanted: dict[str, Any] = msgspec.to_builtins(sampling or Sampling())
+        conversation = conversation_of(prompt)
+        messages = [msgspec.to_builtins(told(message)) for message in conversation.messages]
+        wanted: dict[str, Any] = msgspec.to_builtins(sampling or Sampling()) | tools_of(conversation)
         began = time.perf_counter()
         try:
             reply: Any = await self._client.acompletion(self._model, messages, **wanted)  # type: ignore[arg-type]

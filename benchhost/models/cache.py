@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from benchhost.contract import Call, ChatMessage, Completion, Model, Prompt, Sampling
-from benchhost.contract.model import NO_CALL, messages_of
+from benchhost.contract import Call, Completion, Model, Prompt, Sampling
+from benchhost.contract.model import NO_CALL, conversation_of
 from benchhost.errors import UsageError
 
 _canonical = msgspec.json.Encoder(order="sorted").encode
@@ -18,12 +18,16 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Completion).decode
 
 
-def request_digest(where: str, name: str, messages: list[ChatMessage], sampling: Sampling, epoch: int) -> str:
+def request_digest(where: str, name: str, prompt: Prompt, sampling: Sampling, epoch: int) -> str:
     """Return the SHA-256 of everything that a completion depends on.
 
     The epoch is a part of it, so that the repeated attempts of a run stay independent draws.
     """
-    return hashlib.sha256(_canonical([where, name, messages, sampling, epoch])).hexdigest()
+    asked = conversation_of(prompt)
+    parts: list[object] = [where, name, list(asked.messages), sampling, epoch]
+    if asked.tools:
+        parts += [asked.tools, asked.tool_choice, asked.parallel]
+    return hashlib.sha256(_canonical(parts)).hexdigest()
 
 
 class Cached:
@@ -61,7 +65,7 @@ class Cached:
 
     async def complete(self, prompt: Prompt, sampling: Sampling | None = None, call: Call = NO_CALL) -> Completion:
         """Answer from the file, or ask and keep the answer."""
-        digest = request_digest(self._where, self.name, list(messages_of(prompt)), sampling or Sampling(), call.epoch)
+        digest = request_digest(self._where, self.name, prompt, sampling or Sampling(), call.epoch)
         rows = self._execute("SELECT completion FROM completions WHERE digest = ?", digest)
         if rows:
             kept = _decode(rows[0][0])

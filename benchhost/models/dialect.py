@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
-from benchhost.contract import ChatMessage, Completion, Sampling
+from benchhost.contract import Completion, Conversation, Sampling
 
 
 class Dialect(Protocol):
@@ -19,7 +18,7 @@ class Dialect(Protocol):
         """Return the headers of every request, with the key where the protocol wants it."""
         ...
 
-    def encode(self, messages: Sequence[ChatMessage], sampling: Sampling) -> bytes:
+    def encode(self, conversation: Conversation, sampling: Sampling) -> bytes:
         """Return the body of a request.
 
         Raises :class:`~benchhost.errors.ModelRequestRefused` for what the protocol cannot express.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from benchhost.contract import Call, Completion, Prompt, Sampling
-from benchhost.contract.model import NO_CALL, messages_of
+from benchhost.contract.model import NO_CALL, conversation_of
 from benchhost.errors import ModelError, ModelReplyMalformed, ModelRequestRefused
 from benchhost.models.dialect import Dialect
 from benchhost.models.failures import failure, scrub
@@ -26,7 +26,7 @@ class Endpoint:
 
     async def complete(self, prompt: Prompt, sampling: Sampling | None = None, call: Call = NO_CALL) -> Completion:
         """Make one exchange. Raises :class:`~benchhost.errors.ModelError` for every way in which it can fail."""
-        body = self._dialect.encode(messages_of(prompt), _DEFAULTS if sampling is None else sampling)
+        body = self._dialect.encode(conversation_of(prompt), _DEFAULTS if sampling is None else sampling)
         reply = await self._transport.post(body)
         if reply.status != 200:
             raise self._refusal(reply)

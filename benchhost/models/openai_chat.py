@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from benchhost.contract import ChatMessage, Completion, Sampling, Usage
+from benchhost.contract import ChatMessage, Completion, Conversation, OneTool, Sampling, ToolCall, Usage
 from benchhost.contract.model import FinishReason
 from benchhost.models.failures import failure
 
@@ -26,7 +26,7 @@ _FINISH: dict[str | None, FinishReason] = {
 
 class _Request(msgspec.Struct, omit_defaults=True):
     model: str
-    messages: Sequence[ChatMessage]
+    messages: Sequence[ChatMessage | dict[str, Any]]
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -35,6 +35,9 @@ class _Request(msgspec.Struct, omit_defaults=True):
     reasoning_effort: str | None = None
     stop: tuple[str, ...] | None = None
     seed: int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
 
 
 class _PromptDetails(msgspec.Struct):
@@ -61,9 +64,20 @@ class _Part(msgspec.Struct):
     text: str | None = None
 
 
+class _Function(msgspec.Struct):
+    name: str
+    arguments: str | None = None
+
+
+class _Call(msgspec.Struct):
+    function: _Function
+    id: str | None = None
+
+
 class _Message(msgspec.Struct):
     content: str | list[_Part] | None = None
     refusal: str | None = None
+    tool_calls: list[_Call] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -100,13 +114,13 @@ class OpenAIChat:
         """Return the headers that the protocol wants, with the key in its place."""
         return {"Authorization": f"Bearer {key}"} if key else {}
 
-    def encode(self, messages: Sequence[ChatMessage], sampling: Sampling) -> bytes:
+    def encode(self, conversation: Conversation, sampling: Sampling) -> bytes:
         """Write a request."""
         limit = sampling.max_tokens
         return _encode(
             _Request(
                 self._model,
-                messages,
+                [told(message) for message in conversation.messages],
                 sampling.temperature,
                 sampling.top_p,
                 sampling.top_k,
@@ -115,6 +129,7 @@ class OpenAIChat:
                 sampling.reasoning_effort,
                 sampling.stop,
                 sampling.seed,
+                **tools_of(conversation),
             )
         )
 
@@ -132,7 +147,44 @@ class OpenAIChat:
             finish_reason=_FINISH.get(choice.finish_reason, "other"),
             model=reply.model or "",
             usage=None if reply.usage is None else _usage(reply.usage),
+            tool_calls=_calls(choice.message),
         )
+
+
+def told(message: ChatMessage) -> ChatMessage | dict[str, Any]:
+    """Return a message as the protocol writes it, which is how a plain one is written anyway."""
+    if message.tool_calls:
+        calls = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+        return {"role": message.role, "content": message.content or None, "tool_calls": calls}
+    if message.role == "tool":
+        return {"role": "tool", "content": message.content, "tool_call_id": message.tool_call_id}
+    return message
+
+
+def tools_of(conversation: Conversation) -> dict[str, Any]:
+    """Return what a request says of tools: nothing, where there are none."""
+    if not conversation.tools:
+        return {}
+    choice = conversation.tool_choice
+    fields: dict[str, Any] = {
+        "tools": [{"type": "function", "function": msgspec.to_builtins(tool)} for tool in conversation.tools],
+        "tool_choice": (
+            {"type": "function", "function": {"name": choice.name}} if isinstance(choice, OneTool) else choice
+        ),
+        "parallel_tool_calls": conversation.parallel,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _calls(message: _Message) -> tuple[ToolCall, ...]:
+    """Read calls of tools; some servers give them no ids, and expect none."""
+    return tuple(
+        ToolCall(call.id or f"call_{number}", call.function.name, call.function.arguments or "{}")
+        for number, call in enumerate(message.tool_calls or ())
+    )
 
 
 def _text(message: _Message) -> str:

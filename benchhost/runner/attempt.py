@@ -46,6 +46,19 @@ _OF_A_JUDGE = {
 }
 """What a failure of a judge is called; any other is of the provider or the host."""
 
+LOST = "sandbox-lost"
+"""The kind of an attempt, or a verdict, for which the sandbox was gone too early."""
+
+MOST_LOST = 3
+"""With how many sandboxes lost, one for each attempt at a task, it is taken for the doing of who works in them."""
+
+DESTROYED = Verdict(
+    status=EvaluationStatus.DID_NOT_COMPLETE,
+    kind="sandbox-destroyed",
+    errors=(f"the sandbox was gone too early in {MOST_LOST} attempts: what was done in it has ended it",),
+)
+"""The verdict then. It is final, and nobody's failure but the submitter's."""
+
 _encode = msgspec.json.Encoder().encode
 _public = msgspec.json.Decoder(dict[str, Any])
 
@@ -104,6 +117,8 @@ class Attempt:
                 raise
             # A runner's code may raise anything, and it is this task's error alone.
             failure = failure_of(error)
+            if failure.status is GenerationStatus.INFRA_ERROR and await self.workplace.is_gone():
+                failure = msgspec.structs.replace(failure, kind=LOST)
             result = self._result(failure.status, error=failure.message)
             if not failure.told:
                 self._keep_traceback(error)
@@ -141,6 +156,12 @@ class Attempt:
             generation=_encode(result),
         )
 
+    def destroyed(self) -> AttemptRecord:
+        """Make the record of a generation that has ended its sandbox, as others before it have: no other is made."""
+        [said] = DESTROYED.errors
+        failure = Failure(GenerationStatus.ERROR, DESTROYED.kind, said, retriable=False, told=True)
+        return self.record(self._result(failure.status, error=said), failure)
+
     async def evaluate(self) -> Verdict | None:
         """Have the runner judge its generation; ``None`` when it leaves that to the benchmark."""
         assert self.result is not None
@@ -165,7 +186,10 @@ class Attempt:
 
     async def judged_in_its_sandbox(self) -> Verdict:
         """Have the benchmark judge what was done in the sandbox of this attempt."""
-        return await self.workplace.judge(self._workshop.run)
+        verdict = await self.workplace.judge(self._workshop.run)
+        if verdict.status.retriable and await self.workplace.is_gone():
+            return msgspec.structs.replace(verdict, status=EvaluationStatus.INFRA_ERROR, kind=LOST)
+        return verdict
 
     def verdict_without_judge(self) -> Verdict | None:
         """Return the verdict on a generation that is no success: there is nothing to judge in it."""
@@ -272,6 +296,8 @@ def verdict_without_judge(result: GenerationResult, kind: str | None = None) -> 
     """Return the verdict on a generation that is no success, and ``None`` for one that is; ``kind`` is its class."""
     if result.status is GenerationStatus.SUCCESS:
         return None
+    if kind == DESTROYED.kind:
+        return DESTROYED
     status = EvaluationStatus.GENERATION_ERROR
     if result.status in (GenerationStatus.MAX_TIME, GenerationStatus.MAX_TURNS):
         status = EvaluationStatus.DID_NOT_COMPLETE

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from benchhost.contract import Usage
+from benchhost.contract import GenerationStatus, Usage
 from benchhost.models import Limiter, Spend
 from benchhost.scoring import Interval, student_t_interval, wilson_interval
 
@@ -32,7 +32,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     """The state of a run at one moment; everything in it may be sent as JSON.
 
     ``total`` attempts are wanted (tasks times epochs), ``done`` of them are finished (``earlier`` in
-    sessions before this one). ``generated`` have a response or an error, ``evaluated`` a verdict.
+    sessions before this one). ``generated`` have a response or an error, ``evaluated`` a verdict of the judge.
     ``generating`` and ``evaluating`` are under way. ``score`` is the mean so far. ``rate`` is in finished
     attempts per second, ``seconds_left`` the guess that follows from it. ``calls``, ``calls_limit`` and
     ``calls_waiting`` are those of the model at this moment.
@@ -147,8 +147,9 @@ class Progress:
         self.generated += count
         self.statuses[status] += count
         if judged is not None:
-            self.evaluated += count
             self.evaluations[judged] += count
+            if status == GenerationStatus.SUCCESS:  # of any other there was nothing to be judged
+                self.evaluated += count
         if finished:
             self.done += count
             self.earlier += count

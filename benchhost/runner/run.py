@@ -16,7 +16,7 @@ from benchhost.contract import GenerationResult, GenerationStatus, Model, Runner
 from benchhost.errors import RunDrifted, RunRefused, StoreFailed
 from benchhost.models import Limiter, PriceTable, Spend, load_prices
 from benchhost.runner.account import Account, BudgetReached
-from benchhost.runner.attempt import Attempt, Workshop
+from benchhost.runner.attempt import DESTROYED, LOST, MOST_LOST, Attempt, Workshop
 from benchhost.runner.config import RunConfig, RunOptions, checked_run_id
 from benchhost.runner.exits import ExitCode, RunStatus
 from benchhost.runner.failures import describe
@@ -277,6 +277,8 @@ class Run:
         progress.generating += 1
         try:
             record = await attempt.generate()
+            if record.kind == LOST and await self._lost_before(attempt):
+                record = attempt.destroyed()
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True), contextlib.suppress(StoreFailed):
                 await self._keep_cancelled(attempt)
@@ -311,6 +313,16 @@ class Run:
             )
             await self._keep_attempt(attempt, attempt.record(result))
 
+    async def _settled(self, attempt: Attempt, verdict: Verdict) -> Verdict:
+        """Take no sandbox for lost again and again: what destroys it is then what was done in it."""
+        return DESTROYED if verdict.kind == LOST and await self._lost_before(attempt) else verdict
+
+    async def _lost_before(self, attempt: Attempt) -> bool:
+        """Say whether so many sandboxes were lost with this task that it is no accident."""
+        records = await self._store.attempts_at(self.id, attempt.task_id)
+        lost = {each.number for each in records if each.epoch == attempt.epoch and each.kind == LOST}
+        return len(lost - {attempt.number}) + 1 >= MOST_LOST
+
     async def _recall(self, attempt: Attempt) -> None:
         """Give an attempt the response that it gave in an earlier session."""
         for record in await self._store.attempts_at(self.id, attempt.task_id):
@@ -322,6 +334,7 @@ class Run:
         raise StoreFailed(f"the response to {attempt.task_id} in run {self.id} is gone from the store")
 
     async def _keep_verdicts(self, verdicts: Sequence[tuple[Attempt, Verdict]]) -> None:
+        verdicts = [(attempt, await self._settled(attempt, verdict)) for attempt, verdict in verdicts]
         records = [attempt.judged(verdict) for attempt, verdict in verdicts]
         await self._store.keep_verdicts(records)
         for attempt, _ in verdicts:
@@ -330,7 +343,7 @@ class Run:
         for (attempt, verdict), record in zip(verdicts, records, strict=True):
             succeeded = attempt.result is not None and attempt.result.status is GenerationStatus.SUCCESS
             progress.evaluating -= succeeded
-            progress.evaluated += 1
+            progress.evaluated += succeeded  # of any other there was nothing to be judged
             progress.evaluations[record.evaluation_status] += 1
             progress.finished(record.score)
             if verdict.spend is not None:

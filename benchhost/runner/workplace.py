@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 
 from benchhost.contract import Environment, Sandbox
-from benchhost.errors import NotOffered, SandboxError
+from benchhost.errors import NotOffered, SandboxError, SandboxNotFound
 from benchhost.log import get_logger
 from benchhost.runner.source import Instances, Source, Verdict
 
@@ -57,6 +57,17 @@ class Workplace:
         """Have the benchmark judge what was done here."""
         assert self._sandbox is not None
         return await self._instances().judge(run, self._task_id, self._sandbox)
+
+    async def is_gone(self) -> bool:
+        """Say whether the sandbox, if there was one, is gone, though nobody here has deleted it."""
+        if self._sandbox is None:
+            return False
+        try:
+            return (await self._sandbox.info()).state in ("gone", "failed")
+        except SandboxNotFound:
+            return True
+        except SandboxError:  # who cannot be asked does not say so
+            return False
 
     async def close(self) -> None:
         """Delete the sandbox, if there is one. That it cannot be deleted does not spoil the attempt."""

@@ -118,6 +118,13 @@ async def answer(send, status, body, headers=None):
     await send({"type": "http.response.body", "body": body})
 
 
+def calls(request, wants):
+    """Say whether the answer is a call of a tool: it is when there is that tool, and none has answered yet."""
+    names = [(tool.get("function") or tool)["name"] for tool in request.get("tools", ())]
+    last = request["messages"][-1]
+    return wants.get("call") in names and last["role"] != "tool" and isinstance(last["content"], str)
+
+
 class OpenAI:
     hints = {"retry_after": "retry-after", "retry_after_ms": "retry-after-ms", "should_retry": "x-should-retry"}
 
@@ -127,7 +134,8 @@ class OpenAI:
 
     @staticmethod
     def question(request):
-        return "You said: " + request["messages"][-1]["content"]
+        last = request["messages"][-1]
+        return ("The tool said: " if last["role"] == "tool" else "You said: ") + last["content"]
 
     @staticmethod
     def error(status, message, code=None):
@@ -136,7 +144,7 @@ class OpenAI:
 
     @staticmethod
     def completion(request, text, wants):
-        asked = sum(len(m["content"].split()) for m in request["messages"])
+        asked = sum(len((m["content"] or "").split()) for m in request["messages"])
         said = len(text.split())
         cached, reasoned = int(wants.get("cached", 0)), int(wants.get("reasoned", 0))
         usage = {
@@ -147,7 +155,12 @@ class OpenAI:
             "completion_tokens_details": {"reasoning_tokens": reasoned, "audio_tokens": 0},
         }
         message = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": wants.get("finish", "stop")}
+        finish = "stop"
+        if calls(request, wants):
+            function = {"name": wants["call"], "arguments": wants["arguments"]}
+            message |= {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
+            finish = "tool_calls"
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": wants.get("finish", finish)}
         return {
             "id": "chatcmpl-double",
             "object": "chat.completion",
@@ -166,7 +179,12 @@ class Anthropic:
     def key(headers):
         return headers.get("x-api-key") or OpenAI.key(headers)  # newer SDKs send keys as bearer tokens
 
-    question = OpenAI.question
+    @staticmethod
+    def question(request):
+        content = request["messages"][-1]["content"]
+        if isinstance(content, str):
+            return "You said: " + content
+        return " ".join(("The tool failed: " if b.get("is_error") else "The tool said: ") + b["content"] for b in content)
 
     @staticmethod
     def error(status, message, code=None):
@@ -177,19 +195,24 @@ class Anthropic:
     def completion(request, text, wants):
         cached, written = int(wants.get("cached", 0)), int(wants.get("written", 0))
         usage = {
-            "input_tokens": sum(len(m["content"].split()) for m in request["messages"]) - cached - written,
+            "input_tokens": sum(len(str(m["content"]).split()) for m in request["messages"]) - cached - written,
             "output_tokens": len(text.split()),
             "cache_creation_input_tokens": written,
             "cache_read_input_tokens": cached,
             "service_tier": "standard",
         }
+        content, stop = [{"type": "text", "text": text}], "end_turn"
+        if calls(request, wants):
+            given = json.loads(wants["arguments"])
+            content = [{"type": "tool_use", "id": "toolu_1", "name": wants["call"], "input": given}]
+            stop = "tool_use"
         return {
             "id": "msg_double",
             "type": "message",
             "role": "assistant",
             "model": "double-2026-01-01",
-            "content": [{"type": "text", "text": text}],
-            "stop_reason": wants.get("finish", "end_turn"),
+            "content": content,
+            "stop_reason": wants.get("finish", stop),
             "stop_sequence": None,
             "usage": usage,
         }

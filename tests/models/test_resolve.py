@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchhost.contract import Completion, Sampling
+from benchhost.contract import Completion, Conversation, Sampling
 from benchhost.discovery import Entry
 from benchhost.errors import UnknownModel, UsageError
 from benchhost.models import PROVIDERS, Resilient, locate, resolve
@@ -83,7 +83,7 @@ def test_a_key_may_end_with_a_line_break_but_not_hold_one():
 def test_the_limit_of_tokens_has_its_new_name_for_openai_itself():
     for environ, field in [({}, "max_completion_tokens"), ({"OPENAI_BASE_URL": "http://localhost/v1"}, "max_tokens")]:
         model = resolve("openai/gpt-5.4", KEYS | environ)
-        body = msgspec.json.decode(model._model._dialect.encode((), Sampling(max_tokens=9)))
+        body = msgspec.json.decode(model._model._dialect.encode(Conversation(()), Sampling(max_tokens=9)))
         assert body == {"model": "gpt-5.4", "messages": [], field: 9}
 
 

@@ -67,10 +67,19 @@ async def test_a_failure_of_the_model_is_known_until_it_answers_again():
 
 
 async def test_what_the_agent_asked_for_is_its_own_failure():
-    async with model_within(Loopback(), Answers(ContextOverflow("too long"))) as lent:
+    async with model_within(Loopback(), Answers("said", ContextOverflow("too long"))) as lent:
+        await ask(lent)
         status, said = await ask(lent)
         assert (status, said["error"]["code"]) == (400, "context_overflow")
         assert lent.failure is None
+
+
+async def test_a_model_that_was_asked_and_has_never_answered_has_failed_whatever_it_was_asked():
+    async with model_within(Loopback(), Answers(ContextOverflow("too long"))) as lent:
+        await ask(lent)
+        assert isinstance(lent.failure, ContextOverflow)
+        assert (await ask(lent, body=b'{"model": "another", "messages": []}'))[0] == 400
+        assert "the model of this run is house/model, not 'another'" in str(lent.failure)
 
 
 async def test_where_a_model_cannot_be_lent_it_is_said_why():

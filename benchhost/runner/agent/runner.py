@@ -27,7 +27,6 @@ from benchhost.contract import (
 )
 from benchhost.errors import SandboxFileError, SandboxUnavailable, UsageError
 from benchhost.log import get_logger, mask, register_secret
-from benchhost.runner.account import BudgetReached
 from benchhost.runner.agent.bundle import copy_bundle, digest_of_bundle
 from benchhost.runner.agent.contract import PROBLEM, AgentContract, read_contract
 from benchhost.runner.agent.gateway import model_within
@@ -74,7 +73,7 @@ class AgentRunner(Runner[Task]):
         self.name = contract.name
         self._contract = contract
         self._model = model
-        self._lends = lends
+        self._lends = lends or not contract.secrets  # without a key, nothing but the model of the run can be asked
         self._folder = folder
         self._bundle: Path | None = None
         self._told = False
@@ -114,14 +113,14 @@ class AgentRunner(Runner[Task]):
                 return _failed(task, f"install failed ({_how(ended)}): {said}")
         command = self._contract.command(self._contract.run_cmd, values)
         seconds = self._seconds(environment, context)
-        async with model_within(sandbox, model if self._lends else None) as lent:
+        async with model_within(sandbox, model if self._lends else None, context.sampling) as lent:
             if lent.why_not is not None and not self._told:
                 self._told = True
                 _log.warning("the agent must reach its model by itself", agent=self.name, why=lent.why_not)
             log = context.log_dir / "agent"
             ended, said = await self._run(sandbox, command, environment.cwd, lent.env, seconds, log)
-        if lent.failure is not None and (not ended.ok or isinstance(lent.failure, BudgetReached)):
-            raise lent.failure  # which is no failure of the agent
+        if lent.failure is not None:  # so this was no attempt of the agent's, whatever its exit code says
+            raise lent.failure
         if ended.reason == "sandbox_gone":
             raise SandboxUnavailable(f"the sandbox was gone before the agent had ended: {said}")
         missing = await fetch_artifacts(sandbox, self._contract.artifacts, task.id, context.log_dir / "artifacts")
