@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -214,32 +214,35 @@ async def _of_runner(order: Order, source: Source, runner: Runner[Any]) -> Sourc
 async def _executed(run: Run, watch: Watch, tell: Callable[[str], None]) -> Outcome:
     watching = asyncio.ensure_future(watch(run.progress))
     try:
-        with _stoppable(run, tell):
-            return await run.execute()
+        _heed_signals(run, tell)
+        return await run.execute()
     finally:
         await watching
 
 
-@contextmanager
-def _stoppable(run: Run, tell: Callable[[str], None]) -> Iterator[None]:
-    """Have Ctrl-C, and the signal that ends a process, stop the run: once gracefully, twice at once."""
-    loop = asyncio.get_running_loop()
+def _heed_signals(run: Run, tell: Callable[[str], None]) -> None:
+    """Have Ctrl-C, and the signal that ends a process, stop the run: once gracefully, twice at once.
 
-    def stop() -> None:
-        if run.progress.stopping is None:
+    The third ends this process, whatever it is closing. That is so until the event loop ends, and not only the run.
+    """
+    heard = 0
+
+    def stop(number: signal.Signals) -> None:
+        nonlocal heard
+        heard += 1
+        if heard == 1 and run.progress.stopping is None:
             tell("Stopping: what is under way is finished. Press Ctrl-C again to stop at once.")
+        elif heard <= 2:
+            tell("Stopping at once. Press Ctrl-C again to leave without closing anything.")
         else:
-            tell("Stopping at once.")
+            tell(f"Left without closing anything. What is recorded is kept: benchhost runs resume {run.id}")
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         run.stop()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-    for each in signals:
-        loop.add_signal_handler(each, stop)
-    try:
-        yield
-    finally:
-        for each in signals:
-            loop.remove_signal_handler(each)
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop, each)
 
 
 def _key(variable: str | None) -> str | None:

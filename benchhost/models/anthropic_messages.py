@@ -175,7 +175,7 @@ def _said_and_called(message: ChatMessage) -> list[dict[str, Any]]:
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
-    fields = msgspec.to_builtins(tool)
+    fields: dict[str, Any] = msgspec.to_builtins(tool)
     fields["input_schema"] = fields.pop("parameters", None) or {"type": "object"}
     return fields
 

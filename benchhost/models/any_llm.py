@@ -65,7 +65,7 @@ class AnyLLMModel:
         wanted: dict[str, Any] = msgspec.to_builtins(sampling or Sampling()) | tools_of(conversation)
         began = time.perf_counter()
         try:
-            reply: Any = await self._client.acompletion(self._model, messages, **wanted)  # type: ignore[arg-type]
+            reply: Any = await self._client.acompletion(self._model, messages, **wanted)
         except self._error as error:
             raise self._failure(error) from error
         seconds = time.perf_counter() - began

@@ -117,6 +117,7 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         class Params(msgspec.Struct):
             seconds: float = 0.0
             raises: bool = False
+            closing: float = 0.0
 
         class Slow(Runner):
             version = "3"
@@ -128,6 +129,9 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 if self.params.raises:
                     raise ValueError("cannot do this")
                 return (await model.complete(await context.prompt())).text
+
+            async def close(self):
+                await asyncio.sleep(self.params.closing)
         """,
         runner="Slow",
     )

@@ -120,6 +120,7 @@ def test_an_agent_that_cannot_be_installed_is_not_run(benchhost, agent, state):
     )
     [error] = said.json["summary"]["errors"]
     assert "install failed (exit 7): no such package" in error["message"]
+    assert "1 generated, 0 evaluated" in said.err
     assert not (state / "runs/i/plain/epoch-1/attempt-1/agent.stdout").exists()
 
 
@@ -177,6 +178,45 @@ def test_an_agent_whose_model_is_not_asked_any_more_has_not_failed(benchhost, ag
     assert "HTTP/1.1 400" in told
     assert '"code":"budget"' in told
     assert said.json["summary"]["statuses"].get("error", 0) == 0
+
+
+ASKING = """
+port=${OPENAI_BASE_URL#http://127.0.0.1:}
+body='{"model": "MODEL", "messages": [{"role": "user", "content": "said plain"}]}'
+exec 3<>/dev/tcp/127.0.0.1/${port%/v1}
+printf 'POST /v1/chat/completions HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n' >&3
+printf 'Content-Length: %s\\r\\n\\r\\n%s' ${#body} "$body" >&3
+cat <&3
+echo "said plain" > /tmp/said
+exit 0
+"""
+
+
+@pytest.mark.parametrize(
+    "model, told",
+    [
+        ("double/any?status=400", "the double was told to answer 400"),
+        ("openai/gpt-none", "openai/gpt-none is not asked here"),
+        ("scripted/echo", "the model of this run is scripted/echo, not 'another'"),
+    ],
+)
+def test_an_agent_whose_model_never_answered_has_not_tried(
+    benchhost, agent, state, monkeypatch, provider, key, model, told
+):
+    monkeypatch.setenv("DOUBLE_BASE_URL", f"{provider}/v1")
+    monkeypatch.setenv("DOUBLE_API_KEY", key)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    script = ASKING.replace("MODEL", "another" if model.startswith("scripted") else model)
+    contract = "name: speaker\nrun_cmd: bash /bundle/speaker/agent.sh {problem_statement_path}\nfinal_output: /tmp/said"
+    flags = ("--agent", agent(contract, script), "--model", model, "--run-id", "u", "--no-preflight")
+    said = benchhost("run", "written", "plain", *flags, "--json")
+    assert said.code == 3, said.err
+    assert said.json["summary"]["scored"] == 0
+    [error] = said.json["summary"]["errors"]
+    assert told in error["message"]
+    again = benchhost("runs", "resume", "u", "--json", "--no-preflight")
+    assert again.json["summary"]["attempts"] == 2
+    assert (state / "runs/u/plain/epoch-1/attempt-2/agent.stdout").exists(), "it is owed"
 
 
 def test_artifacts_are_kept_and_a_required_one_must_be_there(benchhost, agent, state):

@@ -53,6 +53,19 @@ def test_ctrl_c_twice_stops_at_once(launch, slow) -> None:
     assert json.loads(out)["summary"]["scored"] == 0
 
 
+def test_ctrl_c_a_third_time_leaves_at_once(launch, benchhost, slow, state) -> None:
+    process = launch(*SLOW, "-k", "seconds=600", "-k", "closing=600")
+    wait_for(slow, 2, process)
+    assert process.stderr is not None
+    for told in ("Press Ctrl-C again", "Stopping at once", "Left without closing anything"):
+        process.send_signal(signal.SIGINT)
+        while told not in (line := process.stderr.readline()):
+            assert line, "it has ended without a word"
+    process.communicate(timeout=WITHIN)
+    assert process.returncode == -signal.SIGINT, "which a shell shows as 130"
+    assert "interrupted" in benchhost("runs", "show", "r").out
+
+
 def test_a_run_that_was_killed_is_carried_on_to_the_same_records(launch, benchhost, slow) -> None:
     process = launch(*SLOW, "-k", "seconds=0.1")
     wait_for(slow, 6, process)

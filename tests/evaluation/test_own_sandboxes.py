@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from benchhost.contract import SandboxSpec
+from benchhost.errors import SandboxUnavailable
 from benchhost.evaluation import own_sandboxes
 from benchhost.evaluation.own_sandboxes import OwnSandboxes
 from benchhost.evaluation.owners import Owner
@@ -85,3 +86,22 @@ async def test_what_is_not_there_in_time_is_left_to_be_found_by_others(own, prov
     provider.closed = False  # whatever becomes of it now is the provider's matter
     provider.go_on.set()
     await asyncio.sleep(0.01)
+
+
+async def test_a_sandbox_that_is_needed_for_longer_than_it_may_be_idle_is_kept_alive():
+    commands = []
+    several = asyncio.Event()
+
+    class Needed:
+        async def run(self, command, **how):
+            commands.append(command)
+            if len(commands) == 1:
+                raise SandboxUnavailable("not at the moment")
+            if len(commands) == 5:
+                several.set()
+
+    async with own_sandboxes.kept_alive(Needed(), 0.03), asyncio.timeout(10):
+        await several.wait()
+    given = len(commands)
+    await asyncio.sleep(0.05)
+    assert len(commands) == given, "nobody needs it any more"

@@ -184,7 +184,10 @@ class Anthropic:
         content = request["messages"][-1]["content"]
         if isinstance(content, str):
             return "You said: " + content
-        return " ".join(("The tool failed: " if b.get("is_error") else "The tool said: ") + b["content"] for b in content)
+        return " ".join(
+            ("The tool failed: " if block.get("is_error") else "The tool said: ") + block["content"]
+            for block in content
+        )
 
     @staticmethod
     def error(status, message, code=None):

@@ -1,5 +1,6 @@
 """Tools: what an agent says of them by either protocol reaches a model of either provider, and so does the answer."""
 
+import contextlib
 import json
 import socket
 
@@ -114,7 +115,8 @@ async def test_what_cannot_be_passed_on_is_refused_in_words(chat, messages):
 
 async def test_the_sampling_of_the_run_goes_before_what_an_agent_would_have(model):
     name = "openai/double?reflect=1"
-    async with model_within(Loopback(), model(name), Sampling(temperature=0.5)) as lent:
+    async with contextlib.AsyncExitStack() as stack:
+        lent = await stack.enter_async_context(model_within(Loopback(), model(name), Sampling(temperature=0.5)))
         async with openai.AsyncOpenAI(base_url=lent.env["OPENAI_BASE_URL"], api_key="none") as client:
             asked = {"messages": [{"role": "user", "content": "x"}], "temperature": 0.9, "max_tokens": 7}
             answer = await client.chat.completions.create(model=name, **asked)

@@ -9,7 +9,7 @@ import pytest
 
 from benchhost import Environment, GenerationResult, GenerationStatus, Result, Runner, Task
 from benchhost.contract import EvaluationStatus
-from benchhost.errors import SandboxUnavailable
+from benchhost.errors import SandboxNotFound, SandboxUnavailable
 from benchhost.runner.source import Verdict
 
 pytestmark = pytest.mark.anyio
@@ -148,3 +148,46 @@ async def test_a_runner_is_told_where_there_are_no_sandboxes(desk, script):
     outcome = await desk.run(script(), runner=Worker())
     [group] = outcome.summary.errors
     assert "cannot be attempted in sandboxes" in group.message
+
+
+class Destroyed(Box):
+    async def info(self):
+        raise SandboxNotFound("the sandbox is gone")
+
+
+@pytest.mark.parametrize("when", ["working", "judging"])
+async def test_a_sandbox_that_is_lost_again_and_again_was_destroyed_by_what_was_done_in_it(desk, boxes, script, when):
+    class Destroyer(Worker):
+        async def generate(self, task, model, context):
+            sandbox = await context.sandbox()
+            if task.id == "t0":
+                sandbox.__class__ = Destroyed
+                if when == "working":
+                    raise SandboxUnavailable("the sandbox was gone before the agent had ended")
+            return await super().generate(task, model, context)
+
+    judge = boxes.judge
+
+    async def judging(run, task_id, sandbox):
+        if isinstance(sandbox, Destroyed):
+            return Verdict(status=EvaluationStatus.JUDGE_ERROR, kind="hook-raised", errors=("no such sandbox",))
+        return await judge(run, task_id, sandbox)
+
+    boxes.judge = judging
+    for _ in range(2):
+        outcome = await desk.run(script(), runner=Destroyer(), run="lost")
+        [error] = outcome.summary.errors
+        assert (error.kind, error.status) == ("sandbox-lost", "infra_error")
+    outcome = await desk.run(script(), runner=Destroyer(), run="lost")
+    assert outcome.summary.scored == 5
+    assert outcome.summary.evaluations["did_not_complete"] == 1
+    made = boxes.made
+    await desk.run(script(), runner=Destroyer(), run="lost")
+    assert boxes.made == made, "it is not tried once more"
+
+
+async def test_what_there_was_nothing_to_judge_in_does_not_count_as_evaluated(desk, boxes, script):
+    session = desk.session(script(t0=RuntimeError("the installation failed")), runner=Worker(), run="counted")
+    await session.execute()
+    snapshot = session.progress.snapshot()
+    assert (snapshot.done, snapshot.generated, snapshot.evaluated) == (6, 6, 5)

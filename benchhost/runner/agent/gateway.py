@@ -64,9 +64,7 @@ class Lent:
 
 
 @asynccontextmanager
-async def model_within(
-    sandbox: Sandbox, model: Model | None, sampling: Sampling = _AS_ASKED
-) -> AsyncIterator[Lent]:
+async def model_within(sandbox: Sandbox, model: Model | None, sampling: Sampling = _AS_ASKED) -> AsyncIterator[Lent]:
     """Let what is in a sandbox ask a model, at a port that nothing else has there; ``sampling`` is the run's.
 
     There are no variables without a model to lend, and where the provider cannot do that: an agent must then reach

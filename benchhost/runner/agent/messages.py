@@ -25,6 +25,7 @@ _STOPS: dict[FinishReason, str] = {
 
 _CHOICES: dict[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none": "none", "any": "required"}
 
+
 class _Text(msgspec.Struct, tag_field="type", tag="text"):
     text: str
 

@@ -136,7 +136,9 @@ class AgentRunner(Runner[Task]):
         """Run a command; keep both its outputs, whatever comes of it, and return how it ended and what it said last."""
         env = {"PYTHONSAFEPATH": "1", **env, **self._secrets}
         said, ended = b"", Exited(code=None, reason="sandbox_gone")
-        with log.with_suffix(".stdout").open("wb") as out, log.with_suffix(".stderr").open("wb") as err:
+        paths = log.with_suffix(".stdout"), log.with_suffix(".stderr")
+        # Without a buffer, what was said is there even when this process is killed.
+        with paths[0].open("wb", buffering=0) as out, paths[1].open("wb", buffering=0) as err:
             async with sandbox.start(command, cwd=cwd, env=env, timeout=seconds, max_output=MOST_OUTPUT) as process:
                 async for output in process:
                     if isinstance(output, Exited):
