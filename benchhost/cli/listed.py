@@ -30,7 +30,7 @@ class _Gist(msgspec.Struct):
     score: float | None = None
     interval: _Interval | None = None
     coverage: float | None = None
-    final: msgspec.Raw | None = None
+    final: dict[str, Any] | None = None
     spend: _Cost = _Cost()
     judge_spend: _Cost = _Cost()
 

@@ -44,7 +44,13 @@ async def opened_source(
     dataset = order.dataset or (given.dataset if given is not None else None)
     async with AsyncExitStack() as stack:
         if order.host is not None:
-            client = Client(order.host, order.benchmark, token=token, token_header=order.token_header)
+            client = Client(
+                order.host,
+                order.benchmark,
+                token=token,
+                token_header=order.token_header,
+                dataset_version=order.dataset_version,
+            )
             await stack.enter_async_context(client)
             store = await stack.enter_async_context(opened_store(settings))
             source: Source = await RemoteSource.open(client, dataset)
@@ -56,7 +62,13 @@ async def opened_source(
             store = host.store
             bench = Bench(host.sandboxes, host.setups)
             source = await LocalSource.open(
-                hosted, host.evaluator, dataset, tenant=tenant, trusted=trusted, bench=bench
+                hosted,
+                host.evaluator,
+                dataset,
+                pinned=order.dataset_version,
+                tenant=tenant,
+                trusted=trusted,
+                bench=bench,
             )
         if given is not None:
             source = GivenTasks(source, given.tasks, "file")

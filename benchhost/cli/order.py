@@ -24,7 +24,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for, without secrets. A run keeps it, so that whoever carries it on need not say it again.
 
     ``host`` is the address of a remote host; without one the benchmark is run in this process. Of
-    ``dataset``, ``dataset_file`` and ``problem`` at most one is given. ``problem_id`` is the task that a
+    ``dataset``, ``dataset_file`` and ``problem`` at most one is given. ``dataset_version`` is the version that was
+    pinned, by its label or its fingerprint. ``problem_id`` is the task that a
     problem is. ``agent`` is the path of an agent's contract.
     ``api_key_variable`` names the environment variable that holds the key for ``base_url``.
     """
@@ -34,6 +35,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     host: str | None = None
     token_header: TokenHeader = "authorization"  # noqa: S105 - a name
     dataset: str | None = None
+    dataset_version: str | None = None
     dataset_file: str | None = None
     problem: str | None = None
     problem_id: str | None = None

@@ -57,6 +57,11 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 dataset_options = together(
     click.option("--dataset", metavar="NAME", help="The dataset.  [default: default]"),
     click.option(
+        "--dataset-version",
+        metavar="VERSION",
+        help="The version of the dataset, by its label or its fingerprint.  [default: the current one]",
+    ),
+    click.option(
         "--dataset-file",
         type=FILE,
         metavar="FILE",

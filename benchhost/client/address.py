@@ -11,6 +11,7 @@ from benchhost.errors import UsageError
 TokenHeader = Literal["authorization", "x-descope-api-key"]
 """How a token is sent: as ``Authorization: Bearer``, or as services that Vals hosts want it."""
 
+_VERSION = re.compile(r"[!-~]{1,1024}")
 _BENCHMARK = re.compile(r"(?P<root>.*)/b/(?P<name>[^/]+)")
 
 
@@ -57,3 +58,16 @@ def credential(token: str | None, header: TokenHeader) -> dict[str, str]:
     if not token or not token.isascii() or not token.isprintable():
         raise UsageError("the token is empty, or has characters that a header cannot have")
     return {header: f"Bearer {token}" if header == "authorization" else token}
+
+
+def checked_version(version: str | None) -> str | None:
+    """Return the version of a dataset that is pinned, if it can be told to a host.
+
+    Raises :class:`~benchhost.errors.UsageError`.
+    """
+    if version is not None and not _VERSION.fullmatch(version):
+        raise UsageError(
+            f"{version[:100]!r} can be no version that a host is asked for: expected visible letters of ASCII, without "
+            "spaces. The fingerprint of the version will do as well"
+        )
+    return version

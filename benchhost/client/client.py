@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from benchhost.client.address import TokenHeader, credential, located
+from benchhost.client.address import TokenHeader, checked_version, credential, located
 from benchhost.client.answers import BatchLine, Outcome, Score, ServiceVersion, Tasks
 from benchhost.client.faults import Request, no_such_route, problem_of
 from benchhost.client.streams import OnMessage, OnState, Said, watch
@@ -27,6 +27,9 @@ JSON_LINES = "application/jsonl"
 _IDS_AT_ONCE = 4000
 """How many characters of task ids are sent in one query; servers and proxies refuse long ones."""
 
+_UNVERSIONED = ("/health", "/version")
+"""Paths that are about no version of a dataset in particular."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,6 +43,8 @@ class Client:
 
     ``token`` goes with every request, in the ``token_header``, and so do the ``headers``. ``timeout`` is
     the longest silence of the host in seconds; ``evaluation_timeout`` that while it judges or scores.
+    ``dataset_version`` pins a version of each dataset that is asked about, by its label or its fingerprint; a host
+    that answers for another one is not believed.
     ``connections`` may be open at once; more requests wait.
 
     Every method raises :class:`~benchhost.errors.ClientError`; :class:`~benchhost.errors.UsageError` is
@@ -54,6 +59,7 @@ class Client:
         token: str | None = None,
         token_header: TokenHeader = "authorization",  # noqa: S107
         headers: Mapping[str, str] | None = None,
+        dataset_version: str | None = None,
         timeout: float = 60.0,
         evaluation_timeout: float = 1800.0,
         connections: int = 100,
@@ -63,6 +69,7 @@ class Client:
         named = self.benchmark is not None
         self.url = f"{self._root}/b/{quote(self.benchmark, safe='')}" if self.benchmark is not None else self._root
         self._headers = {**(headers or {}), **credential(token, token_header)}
+        self.dataset_version = checked_version(dataset_version)
         self._timeout = timeout
         self._evaluation_timeout = evaluation_timeout
         self._connections = connections
@@ -314,6 +321,8 @@ class Client:
         given = {name: value for name, value in query.items() if value is not None}
         url = f"{self.url}{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
         request = self._request(what, "GET", url)
+        if path not in _UNVERSIONED and not path.startswith("/v1/evaluations/"):
+            request = msgspec.structs.replace(request, version=self.dataset_version)
         return self._read(request, await self._ask(request), shape)
 
     def _request(self, what: str, method: Literal["GET", "POST"], url: str) -> Request:
@@ -327,11 +336,13 @@ class Client:
             timeout=self._evaluation_timeout,
             body=_encode(body),
             accept=accept,
+            version=self.dataset_version,
         )
 
     def _socket(self, what: str, path: str) -> Request:
         url = f"ws{self.url.removeprefix('http')}{path}"
-        return Request(what=what, method="POST", url=url, timeout=self._evaluation_timeout, accept=JSON)
+        timeout = self._evaluation_timeout
+        return Request(what=what, method="POST", url=url, timeout=timeout, accept=JSON, version=self.dataset_version)
 
     async def _ask(self, request: Request) -> Answer:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -17,8 +17,15 @@ _URN = "urn:benchhost:problem:"
 _LONGEST = 1000
 
 
+VERSION_HEADER = "X-Benchmark-Dataset-Version"
+"""Pins a version of a dataset. A host that honours it says it back, once."""
+
+
 class Request(msgspec.Struct, kw_only=True, frozen=True):
-    """One request. ``what`` says in a few words, for people, what is asked for; ``timeout`` is the longest silence."""
+    """One request. ``what`` says in a few words, for people, what is asked for; ``timeout`` is the longest silence.
+
+    ``version`` is the version of the dataset that is pinned, which a good answer must name.
+    """
 
     what: str
     method: Literal["GET", "POST"]
@@ -26,11 +33,25 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     timeout: float
     accept: str
     body: bytes | None = None
+    version: str | None = None
 
     @property
     def shown(self) -> str:
         """The URL as messages show it, without the query, which may be long."""
         return self.url.partition("?")[0]
+
+
+def must_echo(request: Request, echoed: Sequence[str]) -> None:
+    """Make sure that an answer is about the version of the dataset that was pinned: it names it, once.
+
+    Raises :class:`~benchhost.errors.ClientError`.
+    """
+    if list(echoed) != [request.version]:
+        told = ", ".join(echoed) or "none"
+        raise ClientError(
+            f"{request.what} failed: version {request.version} of the dataset was asked for, and {request.shown} "
+            f"answers for {told}. Does this service know {VERSION_HEADER}?"
+        )
 
 
 def fault_of(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from benchhost.client.faults import Request, about_the_token
+from benchhost.client.faults import Request, about_the_token, must_echo
 from benchhost.errors import ClientError, HostBusy, HostUnreachable, TokenRefused
 
 if TYPE_CHECKING:
@@ -60,9 +60,15 @@ async def watch(
         try:
             async with transport.connect(request) as socket:
                 await socket.send_str(_encode(frame).decode())
+                honoured = request.version is None
                 while True:
                     chunk = await _next(socket, request, secrets)
                     heard = True
+                    if chunk.type == "dataset_version":
+                        must_echo(request, [str(chunk.data.get("id"))] if isinstance(chunk.data, dict) else [])
+                        honoured = True
+                    elif not honoured and chunk.type != "error":
+                        must_echo(request, [])
                     if chunk.type == "result":
                         return chunk.data
                     if chunk.type == "error":

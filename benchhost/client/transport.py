@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from benchhost.client.faults import Request, fault_of
+from benchhost.client.faults import VERSION_HEADER, Request, fault_of, must_echo
 from benchhost.errors import ClientError, HostUnreachable
 from benchhost.wire.sockets import LARGEST_FRAME
 
@@ -120,6 +120,8 @@ class Transport:
         headers = {"Accept": request.accept}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
+        if request.version is not None:
+            headers[VERSION_HEADER] = request.version
         try:
             async with self._session.request(
                 request.method,
@@ -132,6 +134,8 @@ class Transport:
                 self._answered = True
                 if response.status != 200:
                     raise fault_of(request, response.status, response.headers, await response.read(), self._headers)
+                if request.version is not None:
+                    must_echo(request, response.headers.getall(VERSION_HEADER, []))
                 yield response
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise self._unreachable(request, error) from error
@@ -148,8 +152,11 @@ class Transport:
         if self._session is None:
             raise RuntimeError("the client is not open: use it in `async with Client(...) as client`")
         try:
+            pinned = {} if request.version is None else {VERSION_HEADER: request.version}
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                socket = await self._session.ws_connect(yarl.URL(request.url, encoded=True), max_msg_size=LARGEST_FRAME)
+                socket = await self._session.ws_connect(
+                    yarl.URL(request.url, encoded=True), max_msg_size=LARGEST_FRAME, headers=pinned
+                )
             self._answered = True
             async with socket:
                 yield socket

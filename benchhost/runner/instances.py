@@ -17,6 +17,7 @@ from benchhost.evaluation.setups import Setups
 from benchhost.evaluation.work import Instance
 from benchhost.runner.source import Verdict
 from benchhost.store import Evaluation
+from benchhost.tasks import key_of
 from benchhost.wire.vals import ImageSource, RetrievedTask
 
 LONGEST_WAIT = 5.0
@@ -51,11 +52,12 @@ class LocalInstances:
         self._hosted = hosted
         self._evaluator = evaluator
         self._context = context
+        self._dataset = key_of(context.dataset, context.version)
         self._verdict_on = verdict_on
 
     async def environment(self, task_id: str) -> Environment:
         """Ask the benchmark's hook."""
-        answer = await self._hosted.call("retrieve_task", dataset=self._context.dataset, task=task_id)
+        answer = await self._hosted.call("retrieve_task", dataset=self._dataset, task=task_id)
         told = _retrieved.decode(answer.data)
         source = told.source
         return Environment(
@@ -82,7 +84,7 @@ class LocalInstances:
             if self._hosted.offers("setup_task"):
                 await self._set_up(task_id, sandbox)
             else:
-                question = await self._hosted.call("prompt", dataset=self._context.dataset, task=task_id)
+                question = await self._hosted.call("prompt", dataset=self._dataset, task=task_id)
                 await sandbox.write(environment.problem_path, msgspec.json.decode(question.data, type=str).encode())
             yield sandbox
 

@@ -58,13 +58,12 @@ class LocalSource:
         self._hosted = hosted
         self._evaluator = evaluator
         self._catalogue = catalogue
-        self._tenant = tenant
+        self._context = Context(tenant=tenant, dataset=catalogue.name, version=catalogue.version or "")
         self._trusted = trusted
         self._own_prompt = hosted.offers("prompt")
         self.instances: Instances | None = None
         if bench is not None and hosted.offers("retrieve_task"):
-            context = Context(tenant=tenant, dataset=catalogue.name)
-            self.instances = LocalInstances(bench, hosted, evaluator, context, self._verdict)
+            self.instances = LocalInstances(bench, hosted, evaluator, self._context, self._verdict)
 
     @classmethod
     async def open(
@@ -74,6 +73,7 @@ class LocalSource:
         dataset: str | None = None,
         *,
         version: str | None = None,
+        pinned: str | None = None,
         tenant: str = "",
         trusted: bool = False,
         bench: Bench | None = None,
@@ -81,15 +81,16 @@ class LocalSource:
         """Wait until the benchmark is loaded, and find the dataset.
 
         ``version`` is the label of the dataset's content that may be shown; without one it is the
-        fingerprint, which is only for the operator, since it covers the hidden answers. ``bench`` is what the
-        host has for attempts in sandboxes.
+        fingerprint, which is only for the operator, since it covers the hidden answers. ``pinned`` is the label or
+        the fingerprint of the version that is meant, without which it is the current one. ``bench`` is what the host
+        has for attempts in sandboxes.
 
-        Raises :class:`~benchhost.errors.Unavailable` and :class:`~benchhost.errors.UnknownDataset`.
+        Raises :class:`~benchhost.errors.Unavailable`, :class:`~benchhost.errors.UnknownDataset`,
+        :class:`~benchhost.errors.NoVersions` and :class:`~benchhost.errors.UnknownVersion`.
         """
         await hosted.ready()
-        return cls(
-            hosted, evaluator, hosted.catalogue(dataset), version=version, tenant=tenant, trusted=trusted, bench=bench
-        )
+        catalogue = hosted.catalogue(dataset, pinned)
+        return cls(hosted, evaluator, catalogue, version=version, tenant=tenant, trusted=trusted, bench=bench)
 
     def task(self, task_id: str) -> bytes:
         """Return the public part of a task."""
@@ -103,7 +104,7 @@ class LocalSource:
         """Ask the benchmark's hook, if it has one."""
         if not self._own_prompt:
             return _task.decode(self.task(task_id)).question
-        answer = await self._hosted.call("prompt", dataset=self.dataset, task=task_id)
+        answer = await self._hosted.call("prompt", dataset=self._catalogue.key, task=task_id)
         return _text.decode(answer.data)
 
     async def evaluate(self, run: str, submissions: Sequence[Submission]) -> Verdicts:
@@ -112,7 +113,7 @@ class LocalSource:
         if len(known) < len(submissions):
             unknown = set(range(len(submissions))) - set(known)
             yield [(i, self._not_a_task(submissions[i].task_id)) for i in sorted(unknown)]
-        context = Context(tenant=self._tenant, dataset=self.dataset, run=run)
+        context = msgspec.structs.replace(self._context, run=run)
         most = len(known)
         while known:
             part = known[:most]
@@ -137,11 +138,11 @@ class LocalSource:
             for task_id, result in results.items()
         }
         body = msgspec.json.encode(ScoreRequest(run, given, self.dataset))
-        answer = _scored.decode((await self._hosted.call("score", body=body)).data)
+        answer = _scored.decode((await self._hosted.call("score", dataset=self._catalogue.key, body=body)).data)
         return FinalScore(score=answer.final_score, metadata=answer.metadata)
 
     async def _reference(self, task_id: str) -> str | None:
-        answer = await self._hosted.call("reference_response", dataset=self.dataset, task=task_id)
+        answer = await self._hosted.call("reference_response", dataset=self._catalogue.key, task=task_id)
         return None if answer.data == b"null" else _text.decode(answer.data)
 
     def _position(self, task_id: str) -> int:

@@ -72,6 +72,8 @@ class RemoteSource:
         self.version = (
             said.dataset_fingerprint or said.dataset_version or version.dataset_version or self._fingerprint()
         )
+        if self._unlisted is not None and client.dataset_version is not None:
+            self.version = client.dataset_version  # what is said without a list is said of the current one
         # The verdicts of another implementation may name another kind of version than its /version does,
         # and a verdict of another version than the run's would be asked for again at each resume.
         self._verdicts_say_version = evaluator_version is not None

@@ -162,7 +162,9 @@ def _names_a_file(kind: Any) -> bool:
 
 async def _source(offer: Offer, request: RunRequest, runner: Runner[Any], tenant: str) -> Source:
     """Have the tasks of the benchmark; or those of the runner, if it has its own and no dataset is asked for."""
-    source = await LocalSource.open(offer.benchmark, offer.evaluator, request.dataset, tenant=tenant, trusted=False)
+    source = await LocalSource.open(
+        offer.benchmark, offer.evaluator, request.dataset, pinned=request.dataset_version, tenant=tenant
+    )
     if request.dataset is not None:
         return source
     tasks = await anyio.to_thread.run_sync(lambda: None if (own := runner.load_tasks()) is None else list(own))

@@ -17,10 +17,12 @@ from benchhost.errors import (
     InvalidSlice,
     Malformed,
     NotOffered,
+    NoVersions,
     StoreFailed,
     UnknownDataset,
     UnknownRun,
     UnknownTask,
+    UnknownVersion,
 )
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted
@@ -56,6 +58,8 @@ _encode = msgspec.json.Encoder().encode
         Malformed,
         InvalidSlice,
         UnknownDataset,
+        NoVersions,
+        UnknownVersion,
         UnknownTask,
         NotOffered,
         Conflict,

@@ -22,12 +22,14 @@ Amount = Annotated[float, Meta(ge=0)]
 class RunRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is to be run. Keys that are not known are refused: a misspelt limit would cost money.
 
+    ``dataset_version`` is the label or the fingerprint of a version of the dataset, the current one without it.
     ``task_ids`` or a ``slice`` choose tasks, of which a ``sample`` (by ``seed``) or the first ``limit``
     are taken. ``timeout`` is in seconds, for tasks that have none of their own. ``max_cost`` is in USD.
     """
 
     model: Annotated[str, Meta(min_length=1, max_length=200, description="provider/name")]
     dataset: str | None = None
+    dataset_version: Annotated[str, Meta(min_length=1, max_length=1024)] | None = None
     task_ids: Annotated[list[str], Meta(min_length=1)] | None = None
     slice: str | None = None
     sample: Positive | None = None

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from benchhost.client import Client
-from benchhost.errors import ClientError, HostUnreachable, TokenRefused
+from benchhost.errors import ClientError, HostUnreachable, TokenRefused, UsageError
 from benchhost.wire.vals import Verdict
 
 pytestmark = pytest.mark.anyio
@@ -182,3 +182,15 @@ async def test_a_host_that_is_not_there_is_not_waited_for(refusing):
         with pytest.raises(HostUnreachable, match=r"the connection was refused\. Is the server running") as caught:
             await client.health()
     assert not caught.value.sent
+
+
+async def test_a_pinned_version_that_a_service_does_not_name_is_not_believed(service):
+    async with Client(service.url, dataset_version="1.0") as client:
+        assert (await client.health()).status == "ok"  # which is about no version
+        with pytest.raises(ClientError, match=r"version 1\.0 of the dataset was asked for, and .* answers for none"):
+            await client.task_ids()
+
+
+def test_what_cannot_be_a_version_is_refused_before_anything_is_sent():
+    with pytest.raises(UsageError, match="can be no version"):
+        Client("http://localhost:1", dataset_version="1 0")

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchhost import Benchmark, Result, Task, Versions, registry
-from benchhost.errors import PluginFault
+from benchhost.client import Client
+from benchhost.errors import ClientError, PluginFault
 from benchhost.testing import install_plugin, serving
 
 pytestmark = pytest.mark.anyio
@@ -264,3 +265,20 @@ def test_what_was_submitted_to_one_version_is_sealed_as_of_that_version(pinned):
     assert [each["statement"]["score"] for each in sealed.values()] == [1.0, 0.0]
     assert [each["statement"]["tasks"] for each in sealed.values()] == [1, 2]
     assert len({each["statement"]["dataset_version"] for each in sealed.values()}) == 2
+
+
+async def test_our_client_pins_a_version_on_every_way_and_is_told_that_it_is_honoured(server):
+    async with Client(server.url, "sums", dataset_version="1.0") as client:
+        assert await client.task_ids() == ["two"]
+        assert (await client.tasks()).dataset_version == "1.0"
+        assert (await client.evaluate("r", "two", "5")).result["score"] == 1.0
+        assert (await client.watch_response("two", "5")).result["score"] == 1.0
+        [(_, outcome)] = [each async for each in client.evaluate_batch("r", [("two", "5")])]
+        assert outcome.evaluation_id == (await client.evaluate("r", "two", "5")).evaluation_id
+        assert (await client.evaluation(outcome.evaluation_id)).task_id == "two"
+        assert (await client.score("r", {"two": outcome})).final_score is not None
+        assert [plugin.name for plugin in await client.plugins()] == ["sums"]
+    async with Client(server.url, "sums", dataset_version="9") as client:
+        with pytest.raises(ClientError, match="has no version 9"):
+            await client.task_ids()
+        assert "has no version 9" in (await client.watch_response("two", "5")).errors[0]
