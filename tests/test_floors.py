@@ -266,6 +266,22 @@ def test_the_framework_loads_nothing_for_plugins_of_its_own_that_are_not_used() 
     assert {"pydantic", "attr", "attrs"} & set(loaded.split()) == set()
 
 
+def test_what_is_loaded_beside_the_framework_finds_every_package() -> None:
+    hidden = fresh_python(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from benchhost.server.framework import Framework\n"
+        "from benchhost.server.host import Host\n"
+        "from benchhost.settings import Settings\n"
+        "host, hidden = Host(Settings(state=Path('nowhere'))), set()\n"
+        "look = lambda: hidden.update(name for name, module in sys.modules.items() if module is None)\n"
+        "sys.addaudithook(lambda event, _: look() if event == 'import' else None)\n"
+        "Framework(host)\n"
+        "print(*hidden)"
+    )
+    assert hidden.split() == []
+
+
 def fresh_python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
