@@ -67,11 +67,15 @@ ATTACKS = (
         kept_by="a root of its own, or Landlock",
         lay=secret_file,
         program="""
-for path in ("", "/proc/1/root", "/proc/" + E["PID"] + "/root", "/proc/self/root/..", "/.." * 9):
+for path in ("", "/.." * 9):
     attempt(tell, path + E["FILE"])
+for process in ("1", E["PID"], "self"):
+    for link in ("root", "root/..", "cwd"):
+        attempt(tell, f"/proc/{process}/{link}" + E["FILE"])
 attempt(tell, "/proc/" + E["PID"] + "/fd/3")
-for place in glob.glob("/proc/[0-9]*/cwd") + glob.glob("/proc/[0-9]*/root"):
-    attempt(tell, place + E["FILE"])
+for link in ("cwd", "root"):
+    for place in glob.glob(f"/proc/[0-9]*/{link}"):
+        attempt(tell, place + E["FILE"])
 """,
     ),
     Attack(

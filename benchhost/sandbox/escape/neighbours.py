@@ -99,7 +99,9 @@ ATTACKS = (
         program="""
 places = [place for place in E["PLACES"].split(":") if place] + ["/tmp", TMP, "/work", "/home", "/dev/shm", "/var/tmp"]
 found = 0
-for place in places + glob.glob("/proc/[0-9]*/root/tmp") + glob.glob("/proc/[0-9]*/cwd"):
+for link in ("root/tmp", "cwd"):
+    places += glob.glob(f"/proc/[0-9]*/{link}")
+for place in places:
     attempt(os.listdir, place)
     for folder, _, names in os.walk(place):
         found += 1

@@ -77,6 +77,9 @@ SHARED_MEMORY = 64 * 1024 * 1024
 STAGE = "/tmp"  # noqa: S108 - a place to mount on, in a namespace that nobody else sees
 """Where a root is put together. What lies there on this machine is opened before."""
 
+ROOT = f"{STAGE}/root"
+"""Where it is, put together, until it is entered."""
+
 _PLAIN = mounts.NO_SETUID | mounts.NO_DEVICES
 
 
@@ -126,8 +129,8 @@ def build(sources: Sources, space: Space) -> int:
         lowest = _overlay()
     layer = os.open(f"{STAGE}/space/{layer_of(sources.image)}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     mounts.restrict(lowest, _PLAIN, recursive=False)
-    _attach(lowest, f"{STAGE}/root")
-    root = os.open(f"{STAGE}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    _attach(lowest, ROOT)
+    root = os.open(ROOT, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if sources.image is None:
         _furnish(root)
         for path, mount in programs:
@@ -230,7 +233,7 @@ def _made(parent: int, name: str, *, folder: bool) -> int:
 
 def _mount_proc(root: int) -> None:
     mounts.attach(mounts.fresh("proc", attributes=_PLAIN | mounts.NO_PROGRAMS), _target(root, "proc", folder=True))
-    settings = mounts.copy(f"{STAGE}/root/proc/sys")
+    settings = mounts.copy(f"{ROOT}/proc/sys")
     mounts.restrict(settings, mounts.READ_ONLY)
     mounts.attach(settings, mounts.open_inside(root, "proc/sys"))
     for name in _HIDDEN:
