@@ -14,6 +14,7 @@ import msgspec
 
 from benchhost.contract import ChatMessage, Completion, Conversation, OneTool, Tool, ToolCall
 from benchhost.contract.model import Role, ToolChoice
+from benchhost.models.openai_chat import told
 from benchhost.runner.agent.protocol import Asked, event, sampling_of
 
 
@@ -153,13 +154,9 @@ class ChatCompletions:
 
 
 def _message(completion: Completion) -> dict[str, Any]:
-    if not completion.tool_calls:
-        return {"role": "assistant", "content": completion.text}
-    calls = [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-        for call in completion.tool_calls
-    ]
-    return {"role": "assistant", "content": completion.text or None, "tool_calls": calls}
+    message = told(ChatMessage("assistant", completion.text, completion.tool_calls))
+    fields: dict[str, Any] = msgspec.to_builtins(message)
+    return fields
 
 
 def _head(kind: str, model: str) -> dict[str, Any]:
