@@ -7,11 +7,11 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from benchhost.errors import UsageError
+from benchhost.wire.vals import VERSION
 
 TokenHeader = Literal["authorization", "x-descope-api-key"]
 """How a token is sent: as ``Authorization: Bearer``, or as services that Vals hosts want it."""
 
-_VERSION = re.compile(r"[!-~]{1,1024}")
 _BENCHMARK = re.compile(r"(?P<root>.*)/b/(?P<name>[^/]+)")
 
 
@@ -65,7 +65,7 @@ def checked_version(version: str | None) -> str | None:
 
     Raises :class:`~benchhost.errors.UsageError`.
     """
-    if version is not None and not _VERSION.fullmatch(version):
+    if version is not None and not VERSION.fullmatch(version):
         raise UsageError(
             f"{version[:100]!r} can be no version that a host is asked for: expected visible letters of ASCII, without "
             "spaces. The fingerprint of the version will do as well"

@@ -12,13 +12,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from benchhost.errors import ClientError, HostBusy, TokenRefused
+from benchhost.wire.vals import VERSION_HEADER
 
 _URN = "urn:benchhost:problem:"
 _LONGEST = 1000
-
-
-VERSION_HEADER = "X-Benchmark-Dataset-Version"
-"""Pins a version of a dataset. A host that honours it says it back, once."""
 
 
 class Request(msgspec.Struct, kw_only=True, frozen=True):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from benchhost.client.faults import VERSION_HEADER, Request, fault_of, must_echo
+from benchhost.client.faults import Request, fault_of, must_echo
 from benchhost.errors import ClientError, HostUnreachable
 from benchhost.wire.sockets import LARGEST_FRAME
+from benchhost.wire.vals import VERSION_HEADER
 
 if TYPE_CHECKING:
     import aiohttp

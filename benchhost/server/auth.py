@@ -32,6 +32,7 @@ from benchhost.errors import (
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.host import Host
 from benchhost.tasks import Catalogue
+from benchhost.wire.vals import VERSION, VERSION_HEADER
 
 if TYPE_CHECKING:
     from litestar.types import Message, Scope, Send
@@ -41,15 +42,11 @@ POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
 
 _OPEN_TO_TRIAL = re.compile(r"/v1/evaluate|/v1/score|/v1/datasets/[^/]+/tasks|/resolve-dataset")
 
-VERSION_HEADER = "x-benchmark-dataset-version"
-"""Where a request says which version of a dataset it is about; a good answer says so, too."""
-
 _VERSIONED = re.compile(
     r"/(verify-task-ids|retrieve-task|evaluate-response|final-score|v1/evaluate|v1/evaluate-batch|v1/score|v1/receipts"
     r"|v1/datasets/[^/]+/tasks|ws/[^/]+)"
 )
-_VERSION_HEADER = VERSION_HEADER.encode()
-_VERSION = re.compile(r"[!-~]{1,1024}")
+_VERSION_HEADER = VERSION_HEADER.lower().encode()
 
 _headers_encoder = msgspec.msgpack.Encoder().encode
 
@@ -235,7 +232,7 @@ def pinned(scope: Scope, admitted: Admitted) -> Admitted:
         return admitted
     if len(said) > 1:
         raise InvalidVersion("Supply X-Benchmark-Dataset-Version only once")
-    if not _VERSION.fullmatch(said[0]):
+    if not VERSION.fullmatch(said[0]):
         raise InvalidVersion("Invalid X-Benchmark-Dataset-Version")
     if admitted.path == "/resolve-dataset":
         raise InvalidVersion(

@@ -44,6 +44,7 @@ from benchhost.server.host import Host
 from benchhost.server.raw import EVENTS, JSON, JSON_LINES, OCTETS, READING
 from benchhost.server.routes import BENCHMARK_ROUTES, HOST_ROUTES
 from benchhost.wire.native import Problem
+from benchhost.wire.vals import VERSION_HEADER
 
 JsonObject = dict[str, Any]
 
@@ -65,7 +66,7 @@ SHOWN: dict[Mode, Sequence[str]] = {
 RETRY_AFTER = {"retry-after": {"description": "Seconds after which to come back.", "schema": {"type": "integer"}}}
 
 PINNED: JsonObject = {
-    "name": "X-Benchmark-Dataset-Version",
+    "name": VERSION_HEADER,
     "in": "header",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^[!-~]+$"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -14,6 +15,12 @@ RunName = Annotated[str, Meta(max_length=1024)]
 
 Status = Literal["evaluated", "did_not_complete", "generation_error", "error"]
 """What became of a response: judged, given up by its submitter (twice), or not judged because of us."""
+
+VERSION_HEADER = "X-Benchmark-Dataset-Version"
+"""Where a request says which version of a dataset it is about. A good answer of a host that honours it says it, too."""
+
+VERSION = re.compile(r"[!-~]{1,1024}")
+"""What can stand there: a label, or a fingerprint."""
 
 
 class Health(msgspec.Struct):
