@@ -206,29 +206,30 @@ def test_a_summary_that_this_benchhost_cannot_read_is_made_anew(benchhost, solve
 
 def test_the_list_of_runs_loads_nothing_of_the_host_and_little_else(benchhost, solved) -> None:
     heavy = "benchhost.server benchhost.evaluation benchhost.models benchhost.client litestar structlog aiohttp numpy"
-    code = (
-        "import sys, contextlib\n"
-        "from benchhost.cli import main\n"
-        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):\n"
-        "    main(['runs', 'list'])\n"
-        "print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "solved" in done.stderr
-    assert set(heavy.split()) & set(done.stdout.split()) == set()
+    said, loaded = called("runs", "list")
+    assert "solved" in said
+    assert set(heavy.split()) & loaded == set()
 
 
 def test_a_run_loads_nothing_that_only_a_server_needs(state) -> None:
+    said, loaded = called("run", "arithmetic", "--model", "scripted/reference", "--limit", "2", "--json")
+    assert '"score": 1.0' in said
+    assert {"litestar", "granian", "numpy"} & loaded == set()
+
+
+def called(*command: str) -> tuple[str, set[str]]:
+    """Call a command in a process of its own; return what it says, and the modules that it has loaded."""
     code = (
         "import sys, contextlib\n"
         "from benchhost.cli import main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):\n"
-        "    main(['run', 'arithmetic', '--model', 'scripted/reference', '--limit', '2', '--json'])\n"
+        "    main(sys.argv[1:])\n"
         "print(*sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert '"score": 1.0' in done.stderr
-    assert {"litestar", "granian", "numpy"} & set(done.stdout.split()) == set()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stderr, set(done.stdout.split())
 
 
 def test_a_run_that_a_caller_began_keeps_its_limits_when_the_operator_carries_it_on() -> None:
