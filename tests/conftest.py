@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,10 @@ from hypothesis import HealthCheck, settings
 # Tests share the machine, so how long an example took says nothing about what was tested.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+# A job that a shell has put into the background ignores Ctrl-C, and so would every command that is tried here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DOUBLE = Path(__file__).resolve().parent / "models"
 KEY = "sk-double-0123456789abcdef"
