@@ -14,6 +14,7 @@ import functools
 import ipaddress
 import os
 import socket
+import stat
 import struct
 import termios
 from collections import Counter, defaultdict
@@ -175,16 +176,22 @@ def _subtract(counter: Counter[T], key: T) -> None:
 
 @contextlib.contextmanager
 def _held(number: int) -> Iterator[socket.socket | None]:
-    """Hold a socket of another owner by a descriptor of one's own, so that it is the same one for as long."""
+    """Hold a socket of another owner by a descriptor of one's own, so that it is the same one for as long.
+
+    No file is held so. To close any descriptor of a file lets go of all locks that this process has on it (POSIX), and
+    SQLite's are such locks: other processes would then write over what this one is using of the store.
+    """
     try:
+        if not stat.S_ISSOCK(os.fstat(number).st_mode):
+            yield None
+            return
         copy = os.dup(number)
     except OSError:  # it is closed already
         yield None
         return
     try:
         connection = socket.socket(fileno=copy)
-    except OSError:  # a file
-        os.close(copy)
+    except OSError:  # its number was given to a file between the two lines above: the copy is left open, see above
         yield None
         return
     with connection:

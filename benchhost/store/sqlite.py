@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -181,8 +183,12 @@ class SQLiteStore(SQLiteAccess, SQLiteQuotas, SQLiteRuns, Store):
         """Open the file for writing; create and migrate it where that is needed."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # What benchmarks record privately is for the owner of the file alone.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            # What benchmarks record privately is for the owner of the file alone. One that is there is not opened here:
+            # closing it again would let go of the locks that another store of this process may have on it (POSIX).
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            if self.path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
             connection = self._connection("rw")
             try:
                 migrate(connection)  # First, since it refuses the files that are not to be touched.

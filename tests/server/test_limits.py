@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gzip
 import json
 import socket
+import subprocess
+import sys
 import time
 from urllib.parse import urlsplit
 
@@ -313,6 +316,17 @@ def test_a_connection_in_use_is_not_closed_and_one_whose_peer_takes_nothing_is()
                 assert connections.let_go_of_stuck(READS_WITHIN - 1) == 0
                 assert connections.let_go_of_stuck(READS_WITHIN) >= 1
                 assert here.recv(1) == b""
+
+
+def test_to_look_at_connections_lets_go_of_no_lock_on_a_file(tmp_path):
+    path = tmp_path / "locked"
+    with path.open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)  # such as those of SQLite, and of the slots that workers share
+        Connections(1, most=1).let_go_of_too_many()
+        Connections(1, most=1).let_go_of_stuck(0.0)
+        other = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        found = subprocess.run([sys.executable, "-c", other, path], capture_output=True, text=True)
+    assert "BlockingIOError" in found.stderr
 
 
 def test_nothing_of_all_this_is_a_failure_of_the_host(strict):

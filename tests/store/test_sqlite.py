@@ -200,3 +200,13 @@ async def test_a_store_that_cannot_be_opened_names_the_file_and_the_reason(tmp_p
         with pytest.raises(StoreFailed, match=reason) as refusal:
             await SQLiteStore(path).open()
         assert str(path) in str(refusal.value)
+
+
+async def test_a_second_store_of_the_same_file_in_one_process_takes_no_lock_from_the_first(path: Path, store) -> None:
+    await store.claim([claim_of(1)])
+    log = path.with_name(f"{path.name}-wal")
+    async with SQLiteStore(path):
+        last = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM evaluation').fetchone()"
+        await anyio.run_process([sys.executable, "-c", last, str(path)])
+        assert log.exists()  # which whoever is the last to close the file moves into it, and deletes
+    assert (await store.claim([claim_of(1), claim_of(2)]))[1].mine
