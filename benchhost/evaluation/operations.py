@@ -367,14 +367,15 @@ class _Scoring(Operation):
     def _score(self, given: Given) -> Any:
         named = (given.dataset or "").replace("\n", " ")  # a key of ours is not for callers to make
         dataset = self.dataset(self._call.dataset or named)
-        if not given.results.keys() <= dataset.tasks.keys():
-            unknown = next(task_id for task_id in given.results if task_id not in dataset.tasks)
-            raise UnknownTask(f"Task ID not found: {unknown[:200]}")
+        if given.task_ids != [*dataset.tasks]:  # which is quicker to see than that each is one of them
+            unknown = next((task_id for task_id in given.task_ids if task_id not in dataset.tasks), None)
+            if unknown is not None:
+                raise UnknownTask(f"Task ID not found: {unknown[:200]}")
         self._given = given
         if type(self._loaded.benchmark).calculate_final_score is Benchmark.calculate_final_score:
             return None  # nobody needs the results as a hook would be given them
-        results = {task_id: None if result is None else whole(result) for task_id, result in given.results.items()}
-        return self.ask(results, dataset.name)
+        results = [None if result is None else whole(result) for result in given.results]
+        return self.ask(dict(zip(given.task_ids, results, strict=True)), dataset.name)
 
     @abc.abstractmethod
     def _answer(self, score: float, metadata: dict[str, Any]) -> msgspec.Struct: ...
@@ -387,7 +388,7 @@ class FinalScoreOf(_Scoring):
         return self._score(of_final_score(self._call.body))
 
     def _answer(self, score: float, metadata: dict[str, Any]) -> FinalScoreAnswer:
-        return FinalScoreAnswer(list(self._given.results), score, metadata)
+        return FinalScoreAnswer(self._given.task_ids, score, metadata)
 
 
 class ScoreOf(_Scoring):
@@ -397,7 +398,7 @@ class ScoreOf(_Scoring):
         return self._score(of_score(self._call.body))
 
     def _answer(self, score: float, metadata: dict[str, Any]) -> ScoreAnswer:
-        return ScoreAnswer(self._given.run_id, list(self._given.results), score, metadata)
+        return ScoreAnswer(self._given.run_id, self._given.task_ids, score, metadata)
 
 
 OPERATIONS: dict[str, type[Operation]] = {

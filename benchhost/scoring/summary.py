@@ -26,7 +26,7 @@ class Scored(Protocol):
     @property
     def passed(self) -> bool | None: ...
     @property
-    def metrics(self) -> Mapping[str, float]: ...
+    def metrics(self) -> Mapping[str, float] | msgspec.UnsetType: ...
 
 
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
@@ -113,6 +113,12 @@ def _interval(scores: _Running, mean: float | None, error: float | None, level: 
     return interval if math.isfinite(interval.low) and math.isfinite(interval.high) else None
 
 
+def _times(values: Sequence[float]) -> Mapping[float, int]:
+    """Count how often each number comes: few do as scores, and each of these is reckoned with once."""
+    ones, zeros = values.count(1.0), values.count(0.0)
+    return {1.0: ones, 0.0: zeros} if ones + zeros == len(values) else Counter(values)
+
+
 class _Running:
     """The mean and spread of numbers that come one by one.
 
@@ -142,9 +148,9 @@ class _Running:
         """Take up a block of numbers."""
         if not values:
             return
-        if not all(map(math.isfinite, values)):
+        times = _times(values)
+        if not all(map(math.isfinite, times)):
             raise ValueError(f"a {self.what} among the results is not a finite number; such a result has no summary")
-        times = Counter(values)  # scores are often few different numbers: each of these is reckoned with once
         self.binary = self.binary and times.keys() <= {0.0, 1.0}
         block = [(value * self.SCALE, number) for value, number in times.items()]
         count, total = len(values), math.fsum(value * number for value, number in block)

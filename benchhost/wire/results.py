@@ -25,7 +25,7 @@ class GivenResult(msgspec.Struct, gc=False):
 
     score: float
     passed: bool | None = None
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] | msgspec.UnsetType = msgspec.UNSET  # and no empty one for each of a hundred thousand
     feedback: str | None = None
 
 
@@ -39,13 +39,18 @@ class _ResultOrVerdict(msgspec.Struct, gc=False):
 
     score: float | msgspec.UnsetType = msgspec.UNSET
     passed: bool | None = None
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
     feedback: str | None = None
     status: Status | msgspec.UnsetType = msgspec.UNSET
     result: GivenResult | None = None
 
 
 class _FinalScore(msgspec.Struct):
+    evaluation_results: dict[str, GivenResult | None]
+    dataset: str | None = None
+
+
+class _FinalScoreOfEither(msgspec.Struct):
     evaluation_results: dict[str, _ResultOrVerdict | None]
     dataset: str | None = None
 
@@ -63,14 +68,16 @@ class _LooseScore(msgspec.Struct):
 
 
 class Given(msgspec.Struct):
-    """What is to be scored: for every given task its result, or ``None`` where there is none."""
+    """What is to be scored. ``task_ids`` and ``results`` go together; a result is ``None`` where there is none."""
 
     run_id: str
     dataset: str | None
-    results: Mapping[str, GivenResult | None]
+    task_ids: list[str]
+    results: list[GivenResult | None]
 
 
 _fast_final_score = msgspec.json.Decoder(_FinalScore)
+_fast_final_score_of_either = msgspec.json.Decoder(_FinalScoreOfEither)
 _fast_score = msgspec.json.Decoder(_Score)
 _final_score = msgspec.json.Decoder(FinalScoreRequest)
 _loose_score = msgspec.json.Decoder(_LooseScore)
@@ -81,14 +88,14 @@ def of_final_score(body: bytes) -> Given:
 
     Raises :class:`~benchhost.errors.Malformed`.
     """
-    try:
-        request = _fast_final_score.decode(body)
-        results = _taken_out(request.evaluation_results)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        plain = decode(_final_score, body)
-        results = {task_id: _one(value, task_id) for task_id, value in plain.evaluation_results.items()}
-        return Given("", plain.dataset, results)
-    return Given("", request.dataset, results)
+    for read in (_results_alone, _results_or_verdicts):  # the first is what usually comes
+        try:
+            return read(body)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            continue
+    plain = decode(_final_score, body)
+    results = {task_id: _one(each, task_id) for task_id, each in plain.evaluation_results.items()}
+    return _given("", plain.dataset, results)
 
 
 def of_score(body: bytes) -> Given:
@@ -100,24 +107,35 @@ def of_score(body: bytes) -> Given:
         request = _fast_score.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         plain = decode(_loose_score, body)
-        return Given(plain.run_id, plain.dataset, {t: _of_verdict(v, t) for t, v in plain.evaluation_results.items()})
-    results = {
-        task_id: verdict.result if verdict is not None and verdict.status == "evaluated" else None
-        for task_id, verdict in request.evaluation_results.items()
-    }
-    return Given(request.run_id, request.dataset, results)
+        results = {task_id: _of_verdict(each, task_id) for task_id, each in plain.evaluation_results.items()}
+        return _given(plain.run_id, plain.dataset, results)
+    verdicts = request.evaluation_results
+    return Given(
+        request.run_id,
+        request.dataset,
+        [*verdicts],
+        [each.result if each is not None and each.status == "evaluated" else None for each in verdicts.values()],
+    )
 
 
 def whole(given: GivenResult) -> Result:
     """Make the result that a hook is given."""
-    return Result(score=given.score, passed=given.passed, metrics=given.metrics, feedback=given.feedback)
+    return Result(score=given.score, passed=given.passed, metrics=given.metrics or {}, feedback=given.feedback)
 
 
-def _taken_out(given: dict[str, _ResultOrVerdict | None]) -> dict[str, GivenResult | None]:
-    """Take the results out of the verdicts. Where all are results already, which is usual, they stay as they are."""
-    if all(each is None or each.score is not msgspec.UNSET for each in given.values()):
-        return cast("dict[str, GivenResult | None]", given)
-    return {task_id: _either(each) for task_id, each in given.items()}
+def _given(run_id: str, dataset: str | None, results: Mapping[str, GivenResult | None]) -> Given:
+    return Given(run_id, dataset, [*results], [*results.values()])
+
+
+def _results_alone(body: bytes) -> Given:
+    request = _fast_final_score.decode(body)
+    return _given("", request.dataset, request.evaluation_results)
+
+
+def _results_or_verdicts(body: bytes) -> Given:
+    request = _fast_final_score_of_either.decode(body)
+    results = {task_id: _either(each) for task_id, each in request.evaluation_results.items()}
+    return _given("", request.dataset, results)
 
 
 def _either(given: _ResultOrVerdict | None) -> GivenResult | None:

@@ -55,7 +55,7 @@ def _score(data: bytes) -> None:
 
 
 def _whole(given: results.Given) -> None:
-    for each in given.results.values():
+    for each in given.results:
         if each is not None:
             results.whole(each)
 
