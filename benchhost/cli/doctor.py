@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from benchhost.cli.options import read, settings_options
+from benchhost.cli.options import TakesSettings, read, settings_options
 from benchhost.cli.run_options import as_json, print_json
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
-@click.command()
+@click.command(cls=TakesSettings)
 @as_json
 @settings_options()
 def doctor(as_json: bool, config: Path | None, **flags: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,42 @@ import click
 
 from benchhost.settings import CONFIG_VARIABLE, SettingDoc, Settings, describe, load
 
+FLAG_WIDTH = 32
+"""Characters of the column of flags where settings are told briefly."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 NOT_FLAGS = frozenset({"benchmarks", "api_key"})
 """Settings without a flag: a table does not fit one, and a secret would be seen in the list of processes."""
+
+
+class Setting(click.Option):
+    """A setting as a flag."""
+
+    def brief(self) -> tuple[str, str]:
+        """Return the flag and, in a few words, what it is for."""
+        flag = self.opts[0] if self.is_flag else f"{self.opts[0]} {self.metavar}"
+        about = re.split(r"  \[|\. |[;:] ", self.help or "", maxsplit=1)[0]
+        return flag, f"{about.removesuffix('.')}."
+
+
+class TakesSettings(click.Command):
+    """A command with so many settings that its help is brief about each, after its own options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of the command's own, then the settings."""
+        parameters = self.get_params(ctx)
+        own = [each.get_help_record(ctx) for each in parameters if not isinstance(each, Setting)]
+        with formatter.section("Options"):
+            formatter.write_dl([record for record in own if record is not None])
+        with formatter.section("Settings"):
+            formatter.write_text(
+                "Each is a variable as well, such as BENCHHOST_PORT, and a key of the file. `benchhost settings` says "
+                "in full what each is for, what it may be, and what it is. --no-NAME turns one off that has no value."
+            )
+            formatter.write_paragraph()
+            brief = [each.brief() for each in parameters if isinstance(each, Setting)]
+            formatter.write_dl(brief, col_max=FLAG_WIDTH)
 
 
 def settings_options(*names: str) -> Callable[[F], F]:
@@ -52,10 +85,11 @@ def _option(doc: SettingDoc) -> Callable[[F], F]:
     flag = f"--{doc.name.replace('_', '-')}"
     found = f"env: {doc.variable}; default: {_shown(doc.default)}"
     if isinstance(doc.default, bool):
-        return click.option(f"{flag}/--no-{flag[2:]}", doc.name, default=None, help=f"{doc.help}  [{found}]")
+        both = f"{flag}/--no-{flag[2:]}"
+        return click.option(both, doc.name, cls=Setting, default=None, help=f"{doc.help}  [{found}]")
     help_ = f"{doc.help}  [{doc.expected}; {found}]"
     metavar = next(short for kind, short in _METAVARS.items() if doc.expected.startswith(kind))
-    return click.option(flag, doc.name, default=None, metavar=metavar, help=help_)
+    return click.option(flag, doc.name, cls=Setting, default=None, metavar=metavar, help=help_)
 
 
 def _shown(default: Any) -> str:

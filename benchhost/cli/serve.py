@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from benchhost.cli.options import read, settings_options
+from benchhost.cli.options import TakesSettings, read, settings_options
 
 
-@click.command()
+@click.command(cls=TakesSettings)
 @settings_options()
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve the installed benchmarks over HTTP.

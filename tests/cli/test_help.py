@@ -10,9 +10,11 @@ import pytest
 from benchhost.cli.commands import Commands
 from benchhost.cli.keys import KEYS
 from benchhost.cli.main import COMMANDS, cli
+from benchhost.cli.options import NOT_FLAGS
 from benchhost.cli.quota import QUOTAS
 from benchhost.cli.runs import RUNS
 from benchhost.cli.sandbox import IMAGE, SANDBOX
+from benchhost.settings import describe
 
 GROUPS = {"runs": RUNS, "keys": KEYS, "quota": QUOTAS, "sandbox": SANDBOX, "sandbox image": IMAGE}
 EVERY = [*COMMANDS, *(f"{group} {name}" for group, table in GROUPS.items() for name in table)]
@@ -49,6 +51,18 @@ def test_an_option_that_has_a_default_says_it(name: str) -> None:
 def test_the_list_of_a_group_says_of_a_command_what_its_help_says(name: str) -> None:
     group, _, command = name.rpartition(" ")
     assert (command_of(name).help or "").startswith(GROUPS[group][command][1])
+
+
+@pytest.mark.parametrize("name", ["serve", "doctor"])
+def test_where_every_setting_is_an_option_each_is_told_briefly_after_the_commands_own(name: str, benchhost) -> None:
+    own, settings = benchhost(name, "--help").out.split("\nSettings:\n")
+    assert "--config" in own
+    assert "--help" in own
+    lines = [line for line in settings.splitlines() if line.startswith("  --")]
+    flags = [f"--{doc.name.replace('_', '-')}" for doc in describe() if doc.name not in NOT_FLAGS]
+    assert [line.split()[0] for line in lines] == flags
+    assert all("  " in line.strip() for line in lines), "what it is for stands in the same line"
+    assert settings.count("\n") < 2 * len(flags)
 
 
 def test_the_token_and_the_state_folder_say_their_variables(benchhost) -> None:
