@@ -5,8 +5,7 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
@@ -15,6 +14,9 @@ from benchhost.contract.model import Call, Model, Sampling
 from benchhost.contract.result import FinalScore, Result
 from benchhost.contract.sandbox import Sandbox
 from benchhost.contract.task import Task
+
+if TYPE_CHECKING:  # start-up, as in :mod:`benchhost.contract.sandbox`
+    from pathlib import Path
 
 TaskT = TypeVar("TaskT", bound=Task)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import abc
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
 from benchhost.contract.environment import Resources
+
+if TYPE_CHECKING:  # importing these takes an eighth of the time that importing all of benchhost does
+    import socket
+    from pathlib import Path
 
 COMMAND_TIMEOUT = 300.0
 """Seconds that a command may take, unless another time is given."""
