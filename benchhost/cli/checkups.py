@@ -39,6 +39,7 @@ async def examine(settings: Settings, config: Path | None) -> AsyncIterator[Chec
     yield _python()
     yield await _sandboxes(settings)
     yield _access(settings)
+    yield await _uploads(settings)
     yield _secrets(settings, config)
     yield await _store(settings)
     yield await _plugins(settings)
@@ -95,6 +96,29 @@ def _access(settings: Settings) -> Checkup:
     except BenchhostError as error:
         return Checkup("access", "problem", [str(error)])
     return Checkup("access", "warning" if policy.is_open else "ok", told(policy, settings))
+
+
+async def _uploads(settings: Settings) -> Checkup:
+    """Look whether what is uploaded can be kept; a bucket is asked for what is not in it."""
+    from benchhost.server.uploads import check_uploads, uploads_of
+    from benchhost.uploads import Place
+
+    try:
+        check_uploads(settings)
+        if not settings.allow_uploads:
+            return Checkup("uploads", "ok", ["there are to be none: the setting allow_uploads is false"])
+        if settings.upload_bucket is None:
+            each = (
+                f"up to {settings.max_upload_bytes} bytes each and {settings.max_upload_mb_per_tenant} MB of a tenant"
+            )
+            return Checkup("uploads", "ok", [f"kept here for {settings.keep_uploads:g} s, {each}"])
+        uploads = uploads_of(settings)
+        assert uploads is not None
+        await uploads.read("benchhost", Place("", "doctor", "asks", "for").key("nothing"), lambda _: None)
+    except BenchhostError as error:
+        return Checkup("uploads", "problem", [str(error)])
+    rule = "nothing is deleted there by the host: it takes a rule of the bucket"
+    return Checkup("uploads", "ok", [f"kept in the bucket {settings.upload_bucket}, which answers", rule])
 
 
 def _secrets(settings: Settings, config: Path | None) -> Checkup:

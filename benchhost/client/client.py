@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -16,7 +18,7 @@ from benchhost.client.answers import BatchLine, Outcome, Score, ServiceVersion, 
 from benchhost.client.faults import Request, no_such_route, problem_of
 from benchhost.client.streams import OnMessage, OnState, Said, watch
 from benchhost.client.transport import Answer, Retries, Transport
-from benchhost.errors import ClientError, HostUnreachable
+from benchhost.errors import ClientError, HostUnreachable, UsageError
 from benchhost.wire import native, vals
 
 T = TypeVar("T")
@@ -150,9 +152,7 @@ class Client:
                     raise
                 self._has_v1 = False
             else:
-                outcome = self._read(request, answer, Outcome)
-                outcome.evaluation_id = answer.headers.get("x-evaluation-id")
-                return outcome
+                return self._outcome(request, answer)
         result = await self.evaluate_response(task_id, response, dataset)
         return Outcome(task_id=task_id, status="evaluated", result=result)
 
@@ -161,6 +161,57 @@ class Client:
         body = {"task_id": task_id, "response": response, **_named(dataset)}
         request = self._post(f"Evaluating task {task_id}", "/evaluate-response/", body)
         return self._read(request, await self._ask(request), object)
+
+    # Files.
+
+    async def upload(
+        self, run_id: str, task_id: str, filename: str, content: bytes | Path, dataset: str | None = None
+    ) -> str:
+        """Upload bytes, or a file, that are to be judged; return the key under which they are kept for a while.
+
+        The run, the task and the filename are of letters, digits, dots, dashes and underscores here.
+        """
+        about = await asyncio.to_thread(_about, content)
+        return await self._uploaded(run_id, task_id, filename, content, about, dataset)
+
+    async def _uploaded(
+        self,
+        run_id: str,
+        task_id: str,
+        filename: str,
+        content: bytes | Path,
+        about: Mapping[str, Any],
+        dataset: str | None,
+    ) -> str:
+        body = {"run_id": run_id, "task_id": task_id, "filename": filename, **about, **_named(dataset)}
+        ask = self._post(f"Asking where to upload {filename}", "/v1/submissions/upload-url", body)
+        told = self._read(ask, await self._ask(ask), vals.UploadUrl)
+        put = Request(
+            what=f"Uploading {filename}", method="PUT", url=told.url, timeout=self._evaluation_timeout, accept="*/*"
+        )
+        await self._transport.put(put, content)
+        return told.key
+
+    async def evaluate_artifact(
+        self,
+        run_id: str,
+        task_id: str,
+        schema: str,
+        content: bytes | Path,
+        dataset: str | None = None,
+        *,
+        filename: str = "artifact",
+    ) -> Outcome:
+        """Upload bytes, or a file, and have them judged, as :meth:`evaluate` has a response.
+
+        ``schema`` names their shape, one of those that the benchmark takes.
+        """
+        about = await asyncio.to_thread(_about, content)
+        key = await self._uploaded(run_id, task_id, filename, content, about, dataset)
+        payload = {"type": "artifact", "schema": schema, "data": key, "sha256": about["sha256"]}
+        body = {"run_id": run_id, "task_id": task_id, "payload": payload, **_named(dataset)}
+        request = self._post(f"Evaluating task {task_id}", "/v1/evaluate", body)
+        return self._outcome(request, await self._ask(request))
 
     # Sandboxes.
 
@@ -364,6 +415,11 @@ class Client:
         message = f"{error} {there} The URL of a benchmark is {self._root}/b/<name>."
         return ClientError(message, status=404, detail=error.detail, problem=error.problem)
 
+    def _outcome(self, request: Request, answer: Answer) -> Outcome:
+        outcome = self._read(request, answer, Outcome)
+        outcome.evaluation_id = answer.headers.get("x-evaluation-id")
+        return outcome
+
     def _read(self, request: Request, answer: Answer, shape: type[T]) -> T:
         try:
             return msgspec.json.decode(answer.body, type=shape)
@@ -422,6 +478,18 @@ def _about_sandbox(
     """Make the frame about a sandbox; nulls are sent, as other clients of the contract do."""
     frame = {"task_id": task_id, "instance_id": instance_id, "dataset": dataset}
     return frame if sandbox_provider is None else {**frame, "sandbox_provider": dict(sandbox_provider)}
+
+
+def _about(content: bytes | Path) -> dict[str, Any]:
+    """Say what is going to be uploaded: its size and its digest."""
+    if isinstance(content, bytes):
+        return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    try:
+        with content.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return {"size": file.tell(), "sha256": digest}
+    except OSError as error:
+        raise UsageError(f"{content} cannot be uploaded: {error.strerror}") from error
 
 
 def _named(dataset: str | None) -> dict[str, str]:

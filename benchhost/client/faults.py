@@ -25,7 +25,7 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     """
 
     what: str
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT"]
     url: str
     timeout: float
     accept: str
@@ -62,11 +62,21 @@ def fault_of(
     kind: type[ClientError] = ClientError
     advice = ""
     retriable = False
-    if status in (401, 403):
+    if 300 <= status < 400:
+        target = urlsplit(headers.get("location", ""))
+        elsewhere = (
+            f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}" if target.netloc else target.path
+        )
+        advice = f"It points to {_clean(elsewhere)}. Redirects are not followed: give the URL where the host really is."
+    elif request.method == "PUT":
+        retriable = status in (429, 500, 502, 503, 504)
+        if status == 403:
+            advice = "Has the URL expired, or was what it allows not what was put?"
+    elif status in (401, 403):
         kind, advice = TokenRefused, about_the_token(status, secrets)
     elif status in (429, 503):
-        kind, retriable = HostBusy, True
-        advice = "Try again later, or with fewer evaluations at a time."
+        kind, retriable = HostBusy, problem != "uploads-not-configured"
+        advice = "Try again later, or with fewer evaluations at a time." if retriable else ""
     elif status == 501:
         advice = "This service does not offer that."
         if request.url.endswith("/tasks"):
@@ -76,12 +86,6 @@ def fault_of(
     elif status >= 500:
         retriable = status in (502, 504)
         advice = "The host failed; its log says more."
-    elif 300 <= status < 400:
-        target = urlsplit(headers.get("location", ""))
-        elsewhere = (
-            f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}" if target.netloc else target.path
-        )
-        advice = f"It points to {_clean(elsewhere)}. Redirects are not followed: give the URL where the host really is."
     parts = [
         f"{request.what} failed: {request.method} {request.shown} answered {status}" + (":" if detail else "."),
         detail,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -141,6 +143,40 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise self._unreachable(request, error) from error
 
+    async def put(self, request: Request, content: bytes | Path) -> None:
+        """Put bytes, or a file, to a signed URL, again if need be. It gets no header of the client: it is no host's.
+
+        Raises :class:`~benchhost.errors.ClientError`.
+        """
+        tried = 0
+        while True:
+            try:
+                await self._put(request, content)
+            except ClientError as error:
+                await self.pause(request, error, tried)
+            else:
+                return
+            tried += 1
+
+    async def _put(self, request: Request, content: bytes | Path) -> None:
+        import aiohttp
+        import yarl
+
+        headers = {"User-Agent": "benchhost", "Content-Type": "application/octet-stream"}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=request.timeout)
+        try:
+            async with aiohttp.ClientSession(
+                headers=headers, cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout
+            ) as session:
+                with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as data:
+                    async with session.put(
+                        yarl.URL(request.url, encoded=True), data=data, allow_redirects=False
+                    ) as response:
+                        if response.status not in (200, 201, 204):  # also when it is sent elsewhere
+                            raise fault_of(request, response.status, response.headers, await response.read(), {})
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            raise self._unreachable(request, error) from error
+
     @asynccontextmanager
     async def connect(self, request: Request) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """Open a WebSocket, and have it for as long as the context lasts. It takes one of the connections.
@@ -171,7 +207,7 @@ class Transport:
 
         ``tried`` is how often it was sent again already.
         """
-        safe = self._resends or request.method == "GET" or error.retry_after is not None
+        safe = self._resends or request.method in ("GET", "PUT") or error.retry_after is not None
         if isinstance(error, HostUnreachable) and not error.sent:
             safe = self._answered  # a host that was never there is not waited for
         if not (error.retriable and safe) or tried >= self._retries.times:

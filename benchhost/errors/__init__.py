@@ -29,12 +29,15 @@
     │   ├── PayloadRefused     the payload is of a type that the benchmark does not take
     │   ├── TooLarge           the body is larger than the host accepts
     │   ├── BatchTooLarge      a batch holds more responses than the host takes at once
+    │   ├── UploadRefused      the signed URL of an upload is not good
+    │   ├── UploadSpaceFull    there is no room for an upload
     │   └── Malformed          the body or a parameter is not of the expected shape
     ├── Busy                   a limit is reached; the caller may come back
     ├── QuotaReached           the tenant's quota of this period is used up
     ├── Unavailable            the benchmark is not being served at the moment
     ├── IdentityUnavailable    it cannot be found out at the moment who calls
     ├── StoreFailed            the store could not read or keep a record
+    ├── UploadsFailed          uploads cannot be kept or read at the moment
     ├── RunRefused             a run cannot be carried on like this
     │   ├── RunDrifted         its configuration is another than the one it began with
     │   └── RunLocked          another process carries it out at the moment
@@ -85,7 +88,7 @@ from benchhost.errors.grading import (
     HookRaised,
     HookReturned,
 )
-from benchhost.errors.host import Busy, IdentityUnavailable, QuotaReached, StoreFailed, Unavailable
+from benchhost.errors.host import Busy, IdentityUnavailable, QuotaReached, StoreFailed, Unavailable, UploadsFailed
 from benchhost.errors.models import (
     CircuitOpen,
     ContentFiltered,
@@ -122,6 +125,8 @@ from benchhost.errors.requests import (
     UnknownSandbox,
     UnknownTask,
     UnknownVersion,
+    UploadRefused,
+    UploadSpaceFull,
 )
 from benchhost.errors.runs import RunDrifted, RunLocked, RunRefused
 from benchhost.errors.sandboxes import (
@@ -203,5 +208,8 @@ __all__ = [
     "UnknownSandbox",
     "UnknownTask",
     "UnknownVersion",
+    "UploadRefused",
+    "UploadSpaceFull",
+    "UploadsFailed",
     "UsageError",
 ]

@@ -55,3 +55,10 @@ class StoreFailed(BenchhostError):
 
     slug = "store-failed"
     title = "The store is not available"
+
+
+class UploadsFailed(BenchhostError):
+    """Uploads cannot be kept or read: a bucket does not answer or let us in, or the folder is unusable."""
+
+    slug = "uploads-failed"
+    title = "Uploads are not available at the moment"

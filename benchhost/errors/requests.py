@@ -152,6 +152,20 @@ class BatchTooLarge(RequestError):
     title = "The batch is too large"
 
 
+class UploadRefused(RequestError):
+    """The signed URL of an upload was changed, or has expired."""
+
+    slug = "upload-refused"
+    title = "The URL of the upload is not good"
+
+
+class UploadSpaceFull(RequestError):
+    """There is no room for an upload: the tenant's part is used up, or the disk is full."""
+
+    slug = "upload-space-full"
+    title = "There is no room for the upload"
+
+
 class Malformed(RequestError):
     """The body, or a parameter, is not of the expected shape.
 

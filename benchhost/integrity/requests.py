@@ -24,6 +24,7 @@ def whole(dataset: str, task: str, response: str, run: str) -> dict[str, Any]:
         "dataset": dataset,
         "task_id": task,
         "instance_id": "nope",
+        "filename": "work.zip",
         "response": response,
         "version": None,
         "payload": {"type": "text", "schema": "text", "data": response},

@@ -32,6 +32,7 @@ from benchhost.errors import (
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.host import Host
 from benchhost.tasks import Catalogue
+from benchhost.uploads import PATH as UPLOADS
 from benchhost.wire.vals import VERSION, VERSION_HEADER
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _OPEN_TO_TRIAL = re.compile(r"/v1/evaluate|/v1/score|/v1/datasets/[^/]+/tasks|/r
 
 _VERSIONED = re.compile(
     r"/(verify-task-ids|retrieve-task|evaluate-response|final-score|v1/evaluate|v1/evaluate-batch|v1/score|v1/receipts"
+    r"|v1/submissions/upload-url"
     r"|v1/datasets/[^/]+/tasks|ws/[^/]+)"
 )
 _VERSION_HEADER = VERSION_HEADER.lower().encode()
@@ -145,7 +147,7 @@ async def admit(scope: Scope, host: Host) -> Admitted:
     """
     name, rest = parted(scope["path"])
     benchmark = None if name is None else await _served(host, name)
-    if rest == "/health":
+    if rest == "/health" or (name is None and rest == UPLOADS):  # where nobody need be asked who it is
         return Admitted(Caller(), benchmark, False, name, rest)
     public = is_public(name, rest)
     try:
@@ -218,8 +220,8 @@ def _joined(scope: Scope) -> dict[str, str]:
 
 
 def is_public(benchmark: str | None, path: str) -> bool:
-    """Say whether a path of a benchmark, or of the host itself, needs no credential."""
-    return path in ("/health", "/v1/receipts/key" if benchmark is None else "/version")
+    """Say whether a path of a benchmark, or of the host itself, needs no credential but what is in its URL."""
+    return path in (("/health", "/v1/receipts/key", UPLOADS) if benchmark is None else ("/health", "/version"))
 
 
 def pinned(scope: Scope, admitted: Admitted) -> Admitted:

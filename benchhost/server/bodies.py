@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from benchhost.errors import Busy, Malformed, TooLarge
 from benchhost.server.refused import TooSlow
@@ -48,25 +50,36 @@ class Bodies:
         :class:`~benchhost.errors.Busy`, and :class:`~benchhost.errors.Malformed` when it ends early.
         """
         parts: list[bytes] = []
+        async for part in self.arriving(receive):
+            room.take(len(part))
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def arriving(self, receive: Receive) -> AsyncIterator[bytes]:
+        """Read a body in parts, as they come. What is done with them takes nothing from the time of the client.
+
+        Raises :class:`~benchhost.server.refused.TooSlow`, and :class:`~benchhost.errors.Malformed` when it ends early.
+        """
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            async with asyncio.timeout(self._patience) as limit:
-                while True:
+        left = self._patience
+        while True:
+            since = loop.time()
+            try:
+                async with asyncio.timeout(left):
                     message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise Malformed("the body ended early")
-                    assert message["type"] == "http.request"
-                    parts.append(message["body"])
-                    room.take(len(message["body"]))
-                    if not message["more_body"]:
-                        return parts[0] if len(parts) == 1 else b"".join(parts)
-                    limit.reschedule(began + self._patience + room.size / SLOWEST)
-        except TimeoutError:
-            raise TooSlow(
-                f"The body did not arrive within {self._patience:g} s, and a second more for each "
-                f"{SLOWEST // 1024} KiB of it."
-            ) from None
+            except TimeoutError:
+                raise TooSlow(
+                    f"The body did not arrive within {self._patience:g} s, and a second more for each "
+                    f"{SLOWEST // 1024} KiB of it."
+                ) from None
+            left -= loop.time() - since
+            if message["type"] == "http.disconnect":
+                raise Malformed("the body ended early")
+            assert message["type"] == "http.request"
+            yield message["body"]
+            if not message["more_body"]:
+                return
+            left += len(message["body"]) / SLOWEST
 
 
 class Room:
@@ -75,6 +88,14 @@ class Room:
     def __init__(self, bodies: Bodies) -> None:
         self.size = 0
         self._bodies = bodies
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.let_go()
 
     def take(self, size: int) -> None:
         """Hold so many bytes more.

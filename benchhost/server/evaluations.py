@@ -24,13 +24,14 @@ from benchhost.errors import (
     UnknownDataset,
     UnknownEvaluation,
     UnknownTask,
+    UploadsFailed,
 )
 from benchhost.evaluation.evaluator import Context, Submission
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
-from benchhost.server.problems import NotFound, NotScored, answer_to
+from benchhost.server.problems import Conflict, NotFound, NotScored, answer_to
 from benchhost.server.raw import JSON_LINES, Call, Reply, raw_post
 from benchhost.server.submissions import must_take_submissions, submitted
 from benchhost.server.trial import ERROR, result_of_trial, score_of_trial
@@ -128,7 +129,17 @@ async def evaluate_response(call: Call) -> Reply:
     body=EvaluateRequest,
     answer=EvaluateAnswer,
     headers=_HEADERS,
-    raises=[NotOffered, UnknownDataset, NotFound, PayloadRefused, SandboxUnavailable, AttemptsUsedUp, *_NOT_NOW],
+    raises=[
+        NotOffered,
+        UnknownDataset,
+        NotFound,
+        PayloadRefused,
+        Conflict,
+        SandboxUnavailable,
+        UploadsFailed,
+        AttemptsUsedUp,
+        *_NOT_NOW,
+    ],
 )
 async def evaluate(call: Call) -> Reply:
     """Judge a response as part of a run. A failure to judge it is an answer too: `status` is `error` then."""
@@ -138,8 +149,10 @@ async def evaluate(call: Call) -> Reply:
     if request.task_id not in catalogue.positions:
         raise NotFound(f"Task not found: {request.task_id[:200]}")
     context = Context(call.tenant, catalogue.name, request.run_id, catalogue.version or "")
-    what = submitted(call.benchmark, call.host.sandboxes, context, request)
-    evaluation = await call.host.evaluator.evaluate(call.benchmark, context, what)
+    host = call.host
+    with host.read_back.room() as room:
+        what = await submitted(call.benchmark, host.sandboxes, host.uploads, room, context, request)
+        evaluation = await host.evaluator.evaluate(call.benchmark, context, what)
     evaluation = call.host.evaluator.told(call.benchmark, catalogue.name, evaluation)
     verdict = _Verdict(
         request.run_id,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,8 +25,11 @@ from benchhost.server.heads import Heads
 from benchhost.server.policy import policy_of
 from benchhost.server.probing import read_probing
 from benchhost.server.sandboxes import own_provider
+from benchhost.server.secrets import secret
+from benchhost.server.uploads import uploads_of
 from benchhost.settings import Settings
 from benchhost.store import DATABASE, Store, open_store
+from benchhost.uploads import Spool, Uploads
 
 if TYPE_CHECKING:
     from benchhost.server.run_manager import RunManager
@@ -48,6 +48,9 @@ class Host:
     gatekeeper: Gatekeeper
     sandboxes: OwnSandboxes
     setups: Setups
+    uploads: Uploads | None
+    """What keeps uploads, if the settings allow any."""
+
     runs: RunManager | None = None
     """What carries out the runs of callers, if the settings allow it."""
 
@@ -55,6 +58,7 @@ class Host:
         self.settings = settings
         self.largest_body = settings.max_body_mb * 1024 * 1024
         self.bodies = Bodies(self.largest_body, settings.read_timeout)
+        self.read_back = Bodies(settings.max_upload_bytes, settings.read_timeout)
         self.heads = Heads(settings)
         self.connections = Connections(settings.port, settings.max_connections_per_peer)
 
@@ -84,9 +88,10 @@ class Host:
             if interrupted:
                 _log.warning("evaluations were left unfinished by a worker that is gone", evaluations=interrupted)
             self.setups = Setups(self.evaluator)
-            key = _key(state / "key")
+            key = secret(state / "key")
             self.sandboxes = OwnSandboxes(*own_provider(settings), owner, state / "lent", key)
             opened.push_async_callback(self.sandboxes.close)
+            self.uploads = uploads_of(settings)
             self.roster = Roster(msgspec.structs.replace(hosting(settings), key=key, on_fault=_tell, announce=not wait))
             opened.push_async_callback(self.roster.close)
             self._finding = asyncio.create_task(self.roster.open())
@@ -119,6 +124,9 @@ class Host:
         self.sandboxes.open()
         watching = asyncio.create_task(self.connections.watch())
         self._opened.callback(watching.cancel)
+        if isinstance(self.uploads, Spool):
+            sweeping = asyncio.create_task(_sweep(self.uploads))
+            self._opened.callback(sweeping.cancel)
 
     async def plugins_found(self) -> None:
         """Wait until it is known which plugins are installed. Loading them goes on.
@@ -141,6 +149,17 @@ def _tell(fault: Fault) -> None:
     _log.error("plugin is faulty", plugin=str(fault.entry), reason=fault.reason, cause=fault.cause)
 
 
+async def _sweep(spool: Spool) -> None:
+    """Delete uploads that were kept long enough, at the start and from time to time, until this is cancelled."""
+    while True:
+        try:
+            if swept := await spool.sweep():
+                _log.info("uploads were deleted", uploads=swept)
+        except OSError as error:  # the disk may be well again the next time
+            _log.warning("uploads could not be swept", error=str(error))
+        await asyncio.sleep(spool.sweeps_every)
+
+
 def hosting(settings: Settings) -> Hosting:
     """Read from the settings how benchmarks are hosted."""
     return Hosting(
@@ -150,18 +169,3 @@ def hosting(settings: Settings) -> Hosting:
         drain_timeout=settings.drain_timeout,
         graders=settings.graders,
     )
-
-
-def _key(path: Path) -> bytes:
-    """Read the secret of this host; the first process that needs it makes it."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    if not path.exists():
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-        try:
-            os.link(fresh, path)  # whole or not at all, and only if nobody was faster
-        except FileExistsError:
-            _log.debug("another worker made the key first")
-        finally:
-            fresh.unlink()
-    return path.read_bytes()

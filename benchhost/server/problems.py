@@ -16,7 +16,7 @@ import msgspec
 from benchhost import errors
 from benchhost.errors import BenchhostError, Busy, Malformed, QuotaReached, RequestError, Unavailable
 from benchhost.log import get_logger
-from benchhost.server.refused import Encoded, HeadRefused, HeadTooLarge, TooSlow, WrongHost
+from benchhost.server.refused import Encoded, HeadRefused, HeadTooLarge, LengthRequired, TooSlow, WrongHost
 from benchhost.wire.native import FieldProblem, Problem
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.UnknownSandbox: 404,
     errors.TooLarge: 413,
     errors.BatchTooLarge: 413,
+    errors.UploadRefused: 403,
+    errors.UploadSpaceFull: 507,
     errors.Malformed: 422,
     errors.SandboxUnsupported: 422,
     errors.ImageUnavailable: 422,
@@ -55,6 +57,7 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.Unavailable: 503,
     errors.IdentityUnavailable: 503,
     errors.StoreFailed: 503,
+    errors.UploadsFailed: 503,
     errors.SandboxUnavailable: 503,
 }
 """The status of each error; every other one is 500."""
@@ -98,6 +101,13 @@ class SandboxesNotAllowed(RequestError):
     title = "Sandboxes are not allowed here"
 
 
+class UploadsNotConfigured(RequestError):
+    """The operator lets nobody upload anything."""
+
+    slug = "uploads-not-configured"
+    title = "Nothing can be uploaded here"
+
+
 class FileRefused(RequestError):
     """A file of a sandbox is not there, is too large, or cannot be written."""
 
@@ -113,7 +123,11 @@ class Conflict(RequestError):
 
 
 STATUS |= {NotFound: 404, RunsNotAllowed: 403, SandboxesNotAllowed: 403, Conflict: 409, FileRefused: 422}
-STATUS |= {HeadRefused: 400, TooSlow: 408, Encoded: 415, WrongHost: 421, HeadTooLarge: 431}
+STATUS[UploadsNotConfigured] = 503
+STATUS |= {HeadRefused: 400, TooSlow: 408, LengthRequired: 411, Encoded: 415, WrongHost: 421, HeadTooLarge: 431}
+
+_NO_FAILURE = (Unavailable, errors.NotOffered, errors.UploadSpaceFull, UploadsNotConfigured)
+"""Errors of 5xx that are no failure of the host, so that nobody need look for them in the log."""
 
 
 def status_of(error: type[Exception]) -> int:
@@ -166,7 +180,7 @@ def answer_to(error: Exception, said: Said | None = None) -> Answer:
     problem = Problem(type=f"urn:benchhost:problem:{slug}", title=title, status=status, detail=detail)
     if isinstance(error, NotScored):
         problem.evaluation_id = error.evaluation_id  # under which its cause is logged
-    elif status >= 500 and not isinstance(error, Unavailable | errors.NotOffered):
+    elif status >= 500 and not isinstance(error, _NO_FAILURE):
         problem.error_id = uuid.uuid4().hex
         _log.error("request failed", error_id=problem.error_id, exc_info=error)
     return Answer(status, headers, _encode(problem))

@@ -27,7 +27,7 @@ from benchhost.server.auth import Admitted, served
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import send_problem
-from benchhost.server.refused import Encoded, TooSlow
+from benchhost.server.refused import Encoded, LengthRequired, TooSlow
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -49,6 +49,7 @@ class Call(msgspec.Struct):
     admitted: Admitted
     accept: str
     body: bytes
+    scope: HTTPScope
 
     @property
     def tenant(self) -> str:
@@ -87,10 +88,10 @@ class RawRoute(msgspec.Struct, frozen=True):
             benchmark = await served(host, admitted)
             accept = checked_headers(scope, host)
             body = await host.bodies.read(receive, room)
-            reply = await self.route(Call(host, benchmark, admitted, accept, body))
+            reply = await self.route(Call(host, benchmark, admitted, accept, body, scope))
         except Exception as error:
             if body is None and isinstance(error, TooLarge | Busy):
-                await _discard_rest(receive)
+                await discard_rest(receive)
             await send_problem(send, error)
         else:
             await _send(send, self.status, reply)
@@ -157,14 +158,35 @@ def checked_headers(scope: HTTPScope, host: Host, *, json: bool = True) -> str:
             content_type = value
         elif name == b"accept":
             accept = value
-        elif _UNENCODED.get(name, value) != value and value.strip().lower() != _UNENCODED[name]:
-            raise Encoded(f"Send the body as it is: this host decodes nothing that {name.decode()} may say.")
+        else:
+            _must_be_unencoded(name, value)
     if json and content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise Malformed("expected a body of the content type application/json", ("header", "content-type"))
     return accept.decode("latin-1")
 
 
-async def _discard_rest(receive: Receive) -> None:
+def announced_length(scope: HTTPScope) -> int:
+    """Say how long a body is that is not held in memory, before it is read.
+
+    Raises :class:`~benchhost.server.refused.LengthRequired` and :class:`~benchhost.server.refused.Encoded`.
+    """
+    length = None
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = int(value)
+        else:
+            _must_be_unencoded(name, value)
+    if length is None:
+        raise LengthRequired("Send the header content-length: room is made for an upload before it is read.")
+    return length
+
+
+def _must_be_unencoded(name: bytes, value: bytes) -> None:
+    if _UNENCODED.get(name, value) != value and value.strip().lower() != _UNENCODED[name]:
+        raise Encoded(f"Send the body as it is: this host decodes nothing that {name.decode()} may say.")
+
+
+async def discard_rest(receive: Receive) -> None:
     """Let a client finish sending, for a while: one that is still sending when we hang up may never see the answer."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_FOR):

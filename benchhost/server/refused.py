@@ -33,6 +33,13 @@ class TooSlow(RequestError):
     title = "The body came too slowly"
 
 
+class LengthRequired(RequestError):
+    """An upload does not say how large it is, so that no room can be made for it."""
+
+    slug = "length-required"
+    title = "The length of the body is missing"
+
+
 class Encoded(RequestError):
     """The body is compressed, or encoded in another way: a few bytes of it could become any number."""
 

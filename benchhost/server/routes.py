@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchhost.server import evaluations, plugins, receipts, runs, sandbox_routes, tasks
+from benchhost.server import evaluations, plugins, receipts, runs, sandbox_routes, tasks, upload_routes
 
 BENCHMARK_ROUTES = [
     tasks.health,
@@ -15,6 +15,7 @@ BENCHMARK_ROUTES = [
     evaluations.evaluate,
     evaluations.evaluate_batch,
     evaluations.evaluation,
+    upload_routes.upload_url,
     evaluations.final_score,
     evaluations.score,
     runs.start_run,
@@ -38,5 +39,6 @@ HOST_ROUTES = [
     sandbox_routes.run_command,
     sandbox_routes.read_file,
     sandbox_routes.write_file,
+    upload_routes.upload,
 ]
 """What the host itself offers."""

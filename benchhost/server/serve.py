@@ -26,6 +26,7 @@ from benchhost.sandbox.local.keeping import tie_to_host
 from benchhost.server.app import App
 from benchhost.server.host import PID_FILE, Host, hosting
 from benchhost.server.policy import describe, policy_of
+from benchhost.server.uploads import check_uploads
 from benchhost.settings import Settings
 from benchhost.store import DATABASE, open_store
 
@@ -148,6 +149,7 @@ def serve(settings: Settings) -> None:
     log.configure(settings.log_level, settings.log_format)
     log.register_secret(settings.api_key)
     policy = policy_of(settings)
+    check_uploads(settings)
     try:
         settings.state.mkdir(parents=True, exist_ok=True)
     except OSError as error:

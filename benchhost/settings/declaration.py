@@ -180,6 +180,42 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_sandboxes_per_tenant: Annotated[
         int, Meta(description="Sandboxes that the callers of one tenant may have here at once.", ge=1)
     ] = 16
+    allow_uploads: Annotated[
+        bool, Meta(description="Let callers upload what they submit, here or to the upload_bucket.")
+    ] = True
+    max_upload_bytes: Annotated[
+        int,
+        Meta(
+            description="Largest upload, in bytes. SUBMISSION_ARTIFACT_MAX_DOWNLOAD_BYTES is read as well.",
+            ge=1,
+        ),
+    ] = 64 * 1024 * 1024
+    max_upload_mb_per_tenant: Annotated[
+        int, Meta(description="What is kept here of the uploads of one tenant at once, in megabytes.", ge=1)
+    ] = 1024
+    keep_uploads: Annotated[float, Meta(description="Seconds for which an upload is kept here.", gt=0)] = 86400.0
+    public_url: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="How callers reach this host, such as https://bench.example.org/grading, for the URLs of "
+            "uploads; none goes by each request."
+        ),
+    ] = None
+    upload_bucket: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="Bucket of S3 that takes the uploads in the place of this machine. "
+            "SUBMISSION_ARTIFACT_BUCKET is read as well."
+        ),
+    ] = None
+    upload_region: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Region of the bucket. AWS_REGION is read as well."),
+    ] = None
+    upload_endpoint: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Where the bucket is, if not at Amazon: a URL such as http://minio:9000."),
+    ] = None
     max_sockets: Annotated[int, Meta(description="WebSockets that are open at once in each worker.", ge=1)] = 1000
     socket_timeout: Annotated[
         float, Meta(description="Seconds within which a client of a WebSocket must say what it wants.", gt=0)

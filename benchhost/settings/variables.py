@@ -19,6 +19,9 @@ VALS_VARIABLES = {
     "DESCOPE_AUTH_CACHE_TTL_SECONDS": "descope_cache_seconds",
     "DESCOPE_TENANT_ALLOWLIST_JSON": "allowlist_json",
     "DESCOPE_ALLOWLIST_PATH": "allowlist",
+    "SUBMISSION_ARTIFACT_BUCKET": "upload_bucket",
+    "AWS_REGION": "upload_region",
+    "SUBMISSION_ARTIFACT_MAX_DOWNLOAD_BYTES": "max_upload_bytes",
 }
 """Where services of the Vals contract look for what is a setting here; the setting's own variable wins over it."""
 

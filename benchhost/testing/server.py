@@ -61,7 +61,7 @@ def serving(
     state.mkdir(parents=True, exist_ok=True)
     log = state / "log"
     path = os.pathsep.join([*map(str, plugins), os.environ.get("PYTHONPATH", "")])
-    ours = ("BENCHHOST_", "BENCHMARK_", "AUTH_REQUIRED", "DESCOPE_")
+    ours = ("BENCHHOST_", "BENCHMARK_", "AUTH_REQUIRED", "DESCOPE_", "SUBMISSION_ARTIFACT_", "AWS_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with log.open("ab") as output:
         process = subprocess.Popen(

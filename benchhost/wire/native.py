@@ -132,3 +132,11 @@ class Plugins(msgspec.Struct):
     """Every installed benchmark plugin."""
 
     plugins: list[Plugin]
+
+
+class Uploaded(msgspec.Struct):
+    """What this host has received; ``size`` is in bytes."""
+
+    key: str
+    size: int
+    sha256: str

@@ -13,6 +13,11 @@ from benchhost.contract import Environment
 RunName = Annotated[str, Meta(max_length=1024)]
 """The run of a submission, which is whatever the submitter calls it. It is recorded, so it cannot be a book."""
 
+Part = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)")]
+"""A part of the key of an upload. The end is there twice, since to Python a last line feed stands behind ``$``."""
+
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+
 Status = Literal["evaluated", "did_not_complete", "generation_error", "error"]
 """What became of a response: judged, given up by its submitter (twice), or not judged because of us."""
 
@@ -160,16 +165,42 @@ class EvaluateResponseRequest(msgspec.Struct):
 
 
 class Payload(msgspec.Struct):
-    """What is submitted. ``data`` is the response itself; ``schema`` names its shape (``schema_id`` says the same)."""
+    """What is submitted. ``data`` is the response itself; ``schema`` names its shape (``schema_id`` says the same).
+
+    Of an artifact, ``data`` is a ``data:`` URL or the key of an upload, and ``sha256`` what its bytes must have.
+    """
 
     type: Literal["text", "artifact"]
     data: str
     schema: str | msgspec.UnsetType = msgspec.UNSET
     schema_id: str | msgspec.UnsetType = msgspec.UNSET
+    sha256: Sha256 | None = None
 
     def __post_init__(self) -> None:
         if self.schema is msgspec.UNSET and self.schema_id is msgspec.UNSET:
             raise ValueError("Object missing required field `schema`")
+
+
+class UploadRequest(msgspec.Struct):
+    """What is going to be uploaded for an evaluation.
+
+    A host that keeps uploads itself takes nothing else than what has the ``size`` and ``sha256``, if they are given.
+    """
+
+    run_id: Part
+    task_id: Part
+    filename: Part
+    dataset: Part | None = None
+    size: Annotated[int, Meta(ge=0)] | None = None
+    sha256: Sha256 | None = None
+
+
+class UploadUrl(msgspec.Struct):
+    """Where to put it, within ``expires_in`` seconds, and the ``key`` by which it is submitted then."""
+
+    key: str
+    url: str
+    expires_in: int
 
 
 class Versions(msgspec.Struct):

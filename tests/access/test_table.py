@@ -47,14 +47,15 @@ DETAILS = {
 
 VERDICT = {"score": 1.0}
 
-PUBLIC = ("/health", "/version", "/v1/receipts/key")
+PUBLIC = ("/health", "/version", "/v1/receipts/key", "/v1/uploads")
 
 
 class Try(NamedTuple):
     """How a route is tried, or a socket, whose first frame is the body; ``times`` is how often.
 
-    Both may name what is the tenant's: ``{evaluation_id}``, ``{run_id}``, ``{sandbox_id}``, and ``{doomed_id}``, a
-    sandbox that is not needed any more. For the caller with the API key, the sandboxes are its own.
+    Both may name what is the tenant's: ``{evaluation_id}``, ``{run_id}``, ``{sandbox_id}``, ``{signed}``, the query of
+    the URL of an upload, and ``{doomed_id}``, a sandbox that is not needed any more. For the caller with the API key,
+    the sandboxes are its own.
     """
 
     path: str
@@ -75,6 +76,7 @@ TRIES = {
     "GET /v1/sandboxes/{sandbox_id}/files": Try("/v1/sandboxes/{sandbox_id}/files?path=/here"),
     "DELETE /v1/sandboxes/{sandbox_id}": Try("/v1/sandboxes/{doomed_id}", times=1),
     "GET /v1/receipts/key": Try("/v1/receipts/key"),
+    "PUT /v1/uploads": Try("/v1/uploads?{signed}", {}),
     "GET /b/{name}/health": Try("/b/my-bench/health"),
     "GET /b/{name}/version": Try("/b/my-bench/version"),
     "GET /b/{name}/verify-task-ids": Try("/b/my-bench/verify-task-ids"),
@@ -88,6 +90,9 @@ TRIES = {
     ),
     "POST /b/{name}/v1/evaluate-batch": Try(
         "/b/my-bench/v1/evaluate-batch", {"submissions": [{"task_id": "q0", "response": "4"}]}
+    ),
+    "POST /b/{name}/v1/submissions/upload-url": Try(
+        "/b/my-bench/v1/submissions/upload-url", {"run_id": "r", "task_id": "q0", "filename": "work.zip"}
     ),
     "GET /b/{name}/v1/evaluations/{evaluation_id}": Try("/b/my-bench/v1/evaluations/{evaluation_id}"),
     "POST /b/{name}/final-score": Try("/b/my-bench/final-score", {"evaluation_results": {"q0": VERDICT}}),
@@ -155,6 +160,7 @@ def ids(send):
     run = send("tenant", "POST /b/{name}/v1/runs")
     assert (evaluation.status, run.status) == (200, 202), (evaluation, run)
     found = {"evaluation_id": evaluation.headers["x-evaluation-id"], "run_id": run.json["run_id"]}
+    found["signed"] = send("tenant", "POST /b/{name}/v1/submissions/upload-url").json["url"].partition("?")[2]
     found |= sandboxes("tenant")
     send("tenant", "PUT /v1/sandboxes/{sandbox_id}/files", **found)
     end = time.monotonic() + 60

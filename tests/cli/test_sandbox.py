@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from s3_double import BUCKET, ENVIRON, REGION, s3
 
 from benchhost.sandbox.escape.attack import Finding
 
@@ -213,7 +214,7 @@ def checks(benchhost):
 def test_the_doctor_says_what_is_enforced_here(checks, state) -> None:
     code, found = checks()
     assert code == 0
-    assert list(found) == ["python", "sandboxes", "access", "secrets", "store", "plugins"]
+    assert list(found) == ["python", "sandboxes", "access", "uploads", "secrets", "store", "plugins"]
     sandboxes = "\n".join(found["sandboxes"]["said"])
     assert "isolation " in sandboxes
     assert "limit of memory: " in sandboxes
@@ -229,6 +230,25 @@ def test_the_doctor_tells_of_less_than_the_settings_ask_for(checks, monkeypatch)
     assert "magic" in found["sandboxes"]["said"][0]
     assert found["access"]["outcome"] == "problem"
     assert "BENCHHOST_API_KEY" in found["access"]["said"][0]
+
+
+def test_the_doctor_asks_the_bucket_of_uploads(checks, monkeypatch) -> None:
+    assert checks()[1]["uploads"]["said"] == [
+        "kept here for 86400 s, up to 67108864 bytes each and 1024 MB of a tenant"
+    ]
+    monkeypatch.setenv("SUBMISSION_ARTIFACT_BUCKET", BUCKET)
+    monkeypatch.setenv("AWS_REGION", "")
+    assert "set AWS_REGION" in checks()[1]["uploads"]["said"][0]
+    monkeypatch.setenv("AWS_REGION", REGION)
+    with s3() as double:
+        monkeypatch.setenv("BENCHHOST_UPLOAD_ENDPOINT", double.url)
+        for name, value in {**ENVIRON, "AWS_SECRET_ACCESS_KEY": "another"}.items():
+            monkeypatch.setenv(name, value)
+        code, found = checks()
+        assert (code, found["uploads"]["outcome"]) == (1, "problem")
+        assert "the bucket submissions cannot be read" in found["uploads"]["said"][0]
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ENVIRON["AWS_SECRET_ACCESS_KEY"])
+        assert checks()[1]["uploads"]["said"][0] == "kept in the bucket submissions, which answers"
 
 
 def test_the_doctor_finds_secrets_that_lie_open(checks, tmp_path, state) -> None:

@@ -15,7 +15,6 @@ from benchhost.errors import InvalidSlice, Malformed, PayloadRefused, SettingsEr
 from benchhost.receipts import PublicKey, verify
 from benchhost.sandbox.judge.values import NotPlain, read
 from benchhost.server.heads import is_address, name_in
-from benchhost.server.problems import NotFound
 from benchhost.server.submissions import artifact
 from benchhost.tasks.slices import parse_slice
 from benchhost.wire import native, results, runs, sandboxes, sockets, vals
@@ -24,6 +23,7 @@ from benchhost.wire.bodies import decode
 BODIES = [
     vals.EvaluateResponseRequest,
     vals.EvaluateRequest,
+    vals.UploadRequest,
     native.BatchRequest,
     native.SealRequest,
     runs.RunRequest,
@@ -72,7 +72,7 @@ def _head(data: bytes) -> None:
 
 
 def _artifact(data: bytes) -> None:
-    with contextlib.suppress(PayloadRefused, NotFound):
+    with contextlib.suppress(PayloadRefused):
         artifact(data.decode(errors="replace"))
 
 
@@ -112,6 +112,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 SEEDS: dict[str, bytes] = {
     "EvaluateResponseRequest": b'{"task_id":"q1","response":"2"}',
     "EvaluateRequest": b'{"run_id":"r","task_id":"q1","payload":{"type":"text","schema":"","data":"2"}}',
+    "UploadRequest": b'{"run_id":"r","task_id":"q1","filename":"a.zip","size":5,"sha256":"%s"}' % (b"0" * 64),
     "BatchRequest": b'{"submissions":[{"task_id":"q1","response":"2"}]}',
     "SealRequest": b'{"run_id":"r"}',
     "RunRequest": b'{"model":"scripted/echo","run_id":"a-b.c"}',

@@ -227,9 +227,9 @@ class Client:
 class DocumentedClient(Client):
     """A client that accepts no answer of which the OpenAPI document does not tell."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        document = Client(url).get("/openapi.json").json
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(url, headers)
+        document = Client(url, headers).get("/openapi.json").json
         self._responses = document["components"]["responses"]
         self._operations = [
             (method.upper(), re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operation["responses"])

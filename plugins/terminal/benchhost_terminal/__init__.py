@@ -41,7 +41,7 @@ class Terminal(Benchmark[Job]):
     version = "1.0"
     evaluation_timeout = 120.0
     setup_timeout = 120.0
-    accepted_submission_schemas: ClassVar = {"text": {"script"}}
+    accepted_submission_schemas: ClassVar = {"text": {"script"}, "artifact": {"script"}}
     Settings = Settings
 
     def load_datasets(self) -> Mapping[str, list[Job]]:

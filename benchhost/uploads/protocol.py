@@ -1,0 +1,45 @@
+"""What keeps uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+EXPIRES_IN = 3600
+"""Seconds for which the URL of an upload is good."""
+
+Hold = Callable[[int], None]
+"""Told of the bytes that are about to be read into memory; it may refuse by an error."""
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """What is going to be uploaded, under which key of which benchmark.
+
+    ``size`` in bytes and ``sha256`` in hexadecimal are what the uploader has said of it, if it has.
+    """
+
+    benchmark: str
+    key: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+class Uploads(Protocol):
+    """Keeps uploads. ``largest`` is the most bytes that one may have."""
+
+    largest: int
+
+    async def url(self, announced: Announced, base: str) -> str:
+        """Make the URL to which the content is to be put within :data:`EXPIRES_IN` seconds.
+
+        ``base`` is how the caller addresses this host, should that be where it goes.
+        Raises :class:`~benchhost.errors.TooLarge` and :class:`~benchhost.errors.UploadsFailed`.
+        """
+
+    async def read(self, benchmark: str, key: str, hold: Hold) -> bytes | None:
+        """Read an upload; ``None`` when there is none under the key.
+
+        Raises :class:`~benchhost.errors.TooLarge`, :class:`~benchhost.errors.UploadsFailed`, and what ``hold`` raises.
+        """
