@@ -16,6 +16,9 @@ from benchhost.errors import SandboxFileError
 MOST_ENTRIES = 100_000
 """Files, directories and links that are taken out of a sandbox at once."""
 
+DEEPEST = 200
+"""Directories within directories that are taken out. The standard library makes and removes them by recursion."""
+
 MOST_ROUNDS = 8
 """How often links are looked at again because others have been removed."""
 
@@ -72,12 +75,17 @@ def _take_out(tar: tarfile.TarFile, target: Path, limit: int) -> Iterator[tuple[
     for number, entry in enumerate(tar):
         place = _inside(target, entry.name)
         if place is None or place == target:
-            continue
-        folder = place if entry.isdir() else place.parent
+            place = folder = target
+        else:
+            folder = place if entry.isdir() else place.parent
+        if len(folder.parts) - len(target.parts) > DEEPEST:
+            raise SandboxFileError(f"the directory has more than {DEEPEST} directories within each other")
         new = list(takewhile(lambda each: each not in folders, (folder, *folder.parents)))
         folders.update(new)  # one name may ask for two thousand directories, so these count as well
         if number + len(folders) > MOST_ENTRIES:
             raise SandboxFileError(f"the directory has more than {MOST_ENTRIES} entries")
+        if place == target:
+            continue
         folder.mkdir(parents=True, exist_ok=True)
         if entry.issym():
             yield place, entry.linkname

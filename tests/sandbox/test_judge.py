@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import site
+import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -149,6 +153,62 @@ def test_what_is_hostile_does_not_pass_and_is_told_from_the_rest(judge, what):
     assert (verdict.passed, verdict.reason) == (False, reason), verdict.detail
 
 
+TRICKLES = """
+import os, time
+def f():
+    os.write(3, (60000).to_bytes(4, "big"))
+    while True:
+        os.write(3, b"1")
+        time.sleep(0.02)
+"""
+
+
+def test_who_answers_a_byte_at_a_time_gains_no_time_by_it(judge):
+    began = time.monotonic()
+    verdict = judge.judge(TRICKLES, "f", lambda f: f(), Limits(seconds=1.0))
+    assert (verdict.passed, verdict.reason) == (False, "timeout")
+    assert time.monotonic() - began < Limits(seconds=1.0).lifetime / 2
+
+
+def test_a_submission_has_no_descriptor_of_another_however_many_there_are():
+    finds = (
+        "import os\n"
+        "def is_open(number):\n"
+        "    try:\n        os.fstat(number)\n    except OSError:\n        return False\n    return True\n"
+        "def f():\n    return [number for number in range(4096) if is_open(number)]\n"
+    )
+    many = 140
+    judge = CodeJudge(at_once=many)
+    with contextlib.ExitStack() as stack:
+        stack.callback(judge.close)
+        functions = [stack.enter_context(judge.candidate(finds, "f")) for _ in range(many)]
+        assert functions[-1]() == [0, 1, 2, 3]
+
+
+def test_a_thread_that_finds_a_zygote_gone_leaves_alone_the_one_that_another_has_started(monkeypatch):
+    judge, sends = CodeJudge(at_once=2), socket.send_fds
+    holds_the_old, there_is_a_new = threading.Event(), threading.Event()
+
+    def late(*args):
+        if threading.current_thread() is not threading.main_thread():
+            holds_the_old.set()
+            assert there_is_a_new.wait(60)
+        return sends(*args)
+
+    before = _zygotes()
+    assert judge.judge(GOOD, "add", adds).passed
+    monkeypatch.setattr(socket, "send_fds", late)
+    with ThreadPoolExecutor(1) as pool:
+        verdict = pool.submit(judge.judge, GOOD, "add", adds)
+        assert holds_the_old.wait(60)
+        _kill(_zygotes() - before)
+        with judge.candidate(GOOD, "add") as add:
+            there_is_a_new.set()
+            assert verdict.result().passed
+            assert add(2, 3) == 5
+    judge.close()
+
+
 CROWDS = """
 import os
 def f():
@@ -250,8 +310,7 @@ def test_a_judge_that_has_lost_its_zygote_gets_another():
     judge = CodeJudge()
     before = _zygotes()
     assert judge.judge(GOOD, "add", adds).passed
-    for pid in _zygotes() - before:
-        os.kill(pid, 9)
+    _kill(_zygotes() - before)
     assert judge.judge(GOOD, "add", adds).passed
     judge.close()
 
@@ -296,14 +355,25 @@ def _python_of_everybody() -> str | None:
 
 
 def _zygotes() -> set[int]:
-    """Find the zygotes of judges that this process has started."""
-    found = set()
+    """Find the zygotes of judges that this process has started, each two processes, and their children."""
+    parents = {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
-            text = status.read_text()
-            command = status.with_name("cmdline").read_bytes()
+            if b"benchhost.sandbox.judge.zygote" in status.with_name("cmdline").read_bytes():  # a zombie has none
+                parents[int(status.parent.name)] = int(status.read_text().partition("\nPPid:")[2].split()[0])
         except OSError:
             continue
-        if f"\nPPid:\t{os.getpid()}\n" in text and b"judge/program.py" in command:
-            found.add(int(status.parent.name))
-    return found
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {os.getpid()}
+
+
+def _kill(pids: set[int]) -> None:
+    """Kill processes, and wait until they are gone, and their sockets closed."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it has ended with another
+            os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + 20
+    while _zygotes() & pids and time.monotonic() < until:
+        time.sleep(0.01)

@@ -122,6 +122,19 @@ def test_what_cannot_be_taken_out_is_told_and_nothing_stays(entries, said, tmp_p
     assert inside(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", ["/".join("d" * 1900), "/".join("d" * (trees.DEEPEST + 2))])
+def test_directories_in_one_another_without_end_are_refused(name, tmp_path):
+    with pytest.raises(SandboxFileError, match="directories within each other"):
+        unpack(archive(file("ok"), file(name)), tmp_path / "target", LIMIT)
+    assert inside(tmp_path) == []
+
+
+def test_entries_that_are_left_out_count_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(trees, "MOST_ENTRIES", 50)
+    with pytest.raises(SandboxFileError, match="more than 50 entries"):
+        unpack(archive(*[file("/out") for _ in range(60)]), tmp_path / "target", LIMIT)
+
+
 @pytest.mark.parametrize("cut", [100, 600, 1500])
 def test_an_archive_that_breaks_off_or_is_none_is_told(cut, tmp_path):
     whole = archive(file("a", bytes(1000)), file("b", bytes(1000))).getvalue()

@@ -2,8 +2,8 @@
 
 ::
 
-    who judges, with its tests                    zygote                 child, forked for one submission
-    judge ─▶ nursery ── starts, asks for ───────▶ program ─▶ zygote ──▶  judged ─▶ the submission
+    who judges, with its tests                    a process of its own   child, forked for one submission
+    judge ─▶ nursery ── starts, asks for ───────▶ zygote ─────────────▶  judged ─▶ the submission
       └────▶ candidate ◀────── values ──────────────────────────────────────┘
 
 What stands on the right (and :mod:`.values`, :mod:`.walls`) imports the standard library alone.

@@ -114,22 +114,24 @@ class Candidate:
 
     def _within_time(self, operation: Callable[[ArgumentT], ValueT], argument: ArgumentT) -> ValueT | None:
         """Return what an operation on the channel returns, or ``None`` when the other end is gone."""
-        began = time.monotonic()
         while True:
+            began = time.monotonic()
             try:
-                return operation(argument)
+                done: ValueT | None = operation(argument)
             except BlockingIOError:
-                pass
+                waits, done = True, None
             except OSError:  # the connection is broken
-                return None
-            finally:
-                now = time.monotonic()
-                self._used += now - began
-                began = now
+                waits, done = False, None
+            else:
+                waits = False
+            now = time.monotonic()
+            self._used += now - began
             if self._left() <= 0:
                 self._starved = self._fork.starved()
-            if self._left() <= 0 or now > self._ends:
+            if self._left() <= 0 or now > self._ends:  # whatever came: it may have come a byte at a time
                 raise self._failed("timeout", f"it took more than {self._limits.seconds:g} s")
+            if not waits:
+                return done
 
     def _left(self) -> float:
         return self._limits.seconds - (self._used - self._starved)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchhost.errors import SandboxUnavailable
+from benchhost.sandbox.alone import PROGRAM
 from benchhost.sandbox.judge.limits import Limits
 
-PROGRAM = Path(__file__).with_name("program.py")
+ZYGOTE = "benchhost.sandbox.judge.zygote"
 SECONDS_TO_START = 60.0
 SECONDS_TO_END = 10.0
 LARGEST = 65536
@@ -105,7 +106,7 @@ class Nursery:
                     try:
                         socket.send_fds(host, [wanted], [theirs.fileno(), told.fileno()])
                     except OSError as error:
-                        self.close()
+                        self._give_up(host)
                         if fresh:
                             raise SandboxUnavailable(f"the zygote of the code judge has ended: {error}") from error
                     else:
@@ -120,6 +121,13 @@ class Nursery:
         with self._lock:
             self._host = None
             if self._end is not None:
+                self._end()
+
+    def _give_up(self, host: socket.socket) -> None:
+        """End a zygote that does not answer, unless another thread has done so and started a new one meanwhile."""
+        with self._lock:
+            if self._host is host:
+                self._host = None
                 self._end()
 
     def _zygote(self) -> tuple[socket.socket, bool]:
@@ -139,7 +147,7 @@ def _start() -> tuple[socket.socket, subprocess.Popen[bytes], str]:
     hidden = [path for path in sys.path if path and Path(path) not in (_LIBRARY, _LIBRARY / "lib-dynload")]
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-u", PROGRAM, str(theirs.fileno()), *hidden],
+            [sys.executable, "-I", "-S", "-B", "-u", PROGRAM, ZYGOTE, str(theirs.fileno()), *hidden],
             env=_ENVIRONMENT,
             cwd="/",
             pass_fds=[theirs.fileno()],

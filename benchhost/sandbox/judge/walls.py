@@ -18,16 +18,11 @@ from typing import Any, NamedTuple
 
 from benchhost.sandbox.judge.root import Root
 from benchhost.sandbox.local import kernel, limits, mounts, seccomp, users
+from benchhost.sandbox.local.advice import advice
 
 NOBODY = 1000
 """The user and group that everything here belongs to, inside. To the machine, they are the judge's own, or
 :data:`~benchhost.sandbox.local.users.JUDGED` when it is root who judges."""
-
-ADVICE = (
-    "Submitted code runs only where Linux lets this server make namespaces. For an ordinary user, see the sysctls "
-    "user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns; "
-    "a container needs --security-opt seccomp=unconfined --security-opt systempaths=unconfined"
-)
 
 CHANNEL = 3
 """The descriptor by which a child talks to the judge."""
@@ -100,7 +95,7 @@ class Walls:
         os.dup2(0, 1)
         os.dup2(0, 2)
         os.dup2(channel, CHANNEL)
-        os.closerange(CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
+        kernel.close_all_but({0, 1, 2, CHANNEL})
 
     def prove(self) -> None:
         """Put a child behind the walls and see what it can do. Raises :class:`NoWalls` when it is too much."""
@@ -118,7 +113,7 @@ class Walls:
             what = (
                 f"a submission could {_MUST_FAIL[code - 1][0]}" if 0 < code <= len(_MUST_FAIL) else "they do not stand"
             )
-            raise NoWalls(f"the walls were tried, and {what}. {ADVICE}")
+            raise NoWalls(advice(f"the walls were tried, and {what}"))
 
     def starved(self, pid: int) -> float:
         """Return for how many seconds a child has waited for a processor; 0 where the kernel does not say."""
@@ -171,7 +166,7 @@ def put_up(hidden: Collection[str]) -> Walls | None:
     try:
         pid = kernel.clone(kernel.ALL_NAMESPACES)
     except OSError as error:
-        raise NoWalls(f"no namespaces are to be had ({error.strerror}). {ADVICE}") from None
+        raise NoWalls(advice(f"no namespaces are to be had ({error.strerror})")) from None
     if pid == 0:
         os.close(tell)
         os.read(told, 1)
@@ -182,7 +177,7 @@ def put_up(hidden: Collection[str]) -> Walls | None:
         kernel.map_ids(pid, (NOBODY, NOBODY), outside, privileged=privileged)
     except OSError as error:
         os.kill(pid, signal.SIGKILL)
-        raise NoWalls(f"users cannot be mapped ({error.strerror}). {ADVICE}") from None
+        raise NoWalls(advice(f"users cannot be mapped ({error.strerror})")) from None
     os.close(tell)
     return None
 
@@ -202,7 +197,7 @@ def _enclosed(root: Root, *, privileged: bool) -> Walls:
         walls = Walls(listed)
         walls.prove()
     except OSError as error:
-        raise NoWalls(f"the walls cannot be put up ({error}). {ADVICE}") from None
+        raise NoWalls(advice(f"the walls cannot be put up ({error})")) from None
     return walls
 
 

@@ -1,6 +1,6 @@
 """A small process that forks one child for each submission, keeps it within its limits, and sees it dead.
 
-It is a program of its own (:mod:`.program`, started by :mod:`.nursery`): it has never seen a test or an answer, and it
+It is a program of its own (started by :mod:`.nursery`): it has never seen a test or an answer, and it
 loads the standard library alone, so that a fork is quick. Before it forks anything it puts walls around itself
 (:mod:`.walls`).
 
@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
 from typing import NamedTuple
 
@@ -187,8 +188,12 @@ class Zygote:
                 child.kill("lifetime")
 
 
-def main(host: socket.socket, hidden: list[str]) -> None:
-    """Get warm, put up the walls, and serve. What lies in the directories ``hidden`` is not seen from within."""
+def main() -> None:
+    """Get warm, put up the walls, and serve.
+
+    Arguments are the descriptor of the line to the host, and the directories of which nothing is seen from within.
+    """
+    host, hidden = socket.socket(fileno=int(sys.argv[1])), sys.argv[2:]
     for module in WARM:
         __import__(module)
     try:

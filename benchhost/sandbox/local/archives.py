@@ -23,6 +23,9 @@ from benchhost.errors import ImageUnavailable
 from benchhost.sandbox.local.kernel import MACHINE
 from benchhost.sandbox.local.layers import MOST_BYTES
 
+MOST_ENTRIES = 100_000
+"""Entries of the archive that an image lies in, all of which are held in memory: some for each of its layers."""
+
 _MOST_OF_JSON = 16 * 1024 * 1024
 _MOST_AT_ONCE = 64 * 1024 * 1024
 _DEEPEST_INDEX = 4
@@ -259,7 +262,11 @@ class _Folder(_Place):
 class _Tar(_Place):
     def __init__(self, archive: tarfile.TarFile) -> None:
         self._archive = archive
-        self._members = {entry.name.removeprefix("./"): entry for entry in archive.getmembers()}
+        self._members: dict[str, tarfile.TarInfo] = {}
+        for number, entry in enumerate(archive):
+            if number == MOST_ENTRIES:
+                raise ImageUnavailable(f"it is an archive of more than {MOST_ENTRIES} entries")
+            self._members[entry.name.removeprefix("./")] = entry
 
     def has(self, name: str) -> bool:
         return name in self._members

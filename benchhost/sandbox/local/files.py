@@ -22,8 +22,6 @@ from benchhost.sandbox.local.keeping import received
 from benchhost.sandbox.local.messages import Closed, Message
 
 CHUNK = 1 << 20
-DEEPEST = 200
-"""Directories within directories that are copied out."""
 
 
 class _Entry(NamedTuple):
@@ -123,8 +121,8 @@ class Files:
         folders = [""]
         while folders:
             folder = folders.pop()
-            if folder.count("/") > DEEPEST:
-                raise SandboxFileError(f"{path} has more than {DEEPEST} directories within each other")
+            if folder.count("/") > trees.DEEPEST:
+                raise SandboxFileError(f"{path} has more than {trees.DEEPEST} directories within each other")
             try:
                 entries = await self._listed(f"{path}/{folder}")
             except SandboxFileError:

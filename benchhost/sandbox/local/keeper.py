@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from benchhost.sandbox.local import boxes, kernel, tiers
+from benchhost.sandbox.local.advice import advice
 from benchhost.sandbox.local.boxes import Box
 from benchhost.sandbox.local.execution import children, descendants
 from benchhost.sandbox.local.messages import Closed, Message, listen, receive, send
@@ -151,7 +152,7 @@ class Keeper:
         try:
             box.begin()
         except OSError as error:
-            self._refuse(box, tiers.advice(error.strerror or str(error)))
+            self._refuse(box, advice(error.strerror or str(error)))
         else:
             self._on(box.ready, lambda: self._made(box))
 
@@ -286,7 +287,7 @@ def main() -> None:
     """Be the keeper, in a session of its own and nobody's child."""
     if os.fork():
         os._exit(0)
-    folder, host = sys.argv[1], [int(each) for each in sys.argv[3:]]
+    folder, host = sys.argv[1], [int(each) for each in sys.argv[2:]]
     kernel.hide_arguments("benchhost-sandbox")  # holders are forked from here, and seen in their sandboxes
     os.setsid()
     kernel.adopt_orphans()

@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from benchhost.errors import SandboxBusy, SandboxError, SandboxUnavailable, SandboxUnsupported
+from benchhost.sandbox.alone import PROGRAM
 from benchhost.sandbox.local import messages
 from benchhost.sandbox.local.keeper import READY
 from benchhost.sandbox.local.messages import Closed, Message
@@ -28,21 +29,11 @@ ERRORS: dict[str, type[SandboxError]] = {
     "unsupported": SandboxUnsupported,
 }
 
+KEEPER = "benchhost.sandbox.local.keeper"
 LOG = "log"
 
 _host: tuple[socket.socket, socket.socket] | None = None
 """What a keeper hears the end of a host by, whose processes come and go."""
-
-_HOUSE = Path(__file__).resolve().parents[3]
-_BOOT = """
-import sys, types
-for name in ("benchhost", "benchhost.sandbox", "benchhost.sandbox.local"):
-    package = sys.modules[name] = types.ModuleType(name)
-    package.__path__ = [sys.argv[2] + "/" + name.replace(".", "/")]
-from benchhost.sandbox.local.keeper import main
-main()
-"""
-"""The packages are there in name only: what they would import is nothing that a keeper needs."""
 
 
 def tie_to_host() -> None:
@@ -135,7 +126,7 @@ def _start(folder: Path) -> None:
     """Start a keeper and wait until it listens, or another one does."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     host = [] if _host is None else [_host[1].fileno()]
-    command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, str(folder.resolve()), str(_HOUSE)]
+    command: list[str] = [sys.executable, "-I", "-S", "-X", "utf8", PROGRAM, KEEPER, str(folder.resolve())]
     with (folder / LOG).open("ab") as log:
         try:
             said = subprocess.run(

@@ -225,7 +225,8 @@ def close_all_but(files: Iterable[int]) -> None:
     """Close every file of this process, except for some."""
     after = 0
     for file in sorted(files):
-        os.closerange(after, file)
+        if after < file:  # an empty range that begins at 0 is, to the C library, one without an end
+            os.closerange(after, file)
         after = file + 1
     os.closerange(after, _MOST_FILES)
 

@@ -25,6 +25,7 @@ MOST_FILES = 2_000_000
 
 _DEEPEST = 400
 """Directories in one another. The standard library removes trees by recursion."""
+_TOO_DEEP = "a layer has directories that lie in one another too deeply"
 _MOST_HEADERS = 1024 * 1024
 """Bytes of the headers of one entry, which are held in memory."""
 _MOST_LINKS = 40
@@ -179,6 +180,8 @@ class Tree:
                 mode = stat.S_IFDIR
             if stat.S_ISDIR(mode):
                 here.append(part)
+                if len(here) > _DEEPEST:  # by way of links
+                    raise ImageUnavailable(_TOO_DEEP)
             elif stat.S_ISLNK(mode):
                 links += 1
                 target = str(path.readlink())
@@ -298,7 +301,7 @@ def _parts(name: str) -> list[str]:
     if ".." in parts:
         raise ImageUnavailable(f"a layer has an entry that leads out of the image: {name!r}")
     if len(parts) > _DEEPEST:
-        raise ImageUnavailable("a layer has directories that lie in one another too deeply")
+        raise ImageUnavailable(_TOO_DEEP)
     return parts
 
 

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 
 from benchhost.sandbox.local import boxes, landlock
+from benchhost.sandbox.local.advice import advice
 from benchhost.sandbox.local.boxes import Box
 from benchhost.sandbox.local.execution import descendants
 from benchhost.sandbox.local.messages import Message, connect, send
@@ -167,16 +168,3 @@ def _read(file: int) -> str:
     if not select.select([file], [], [], PROVED_WITHIN)[0]:
         return ""
     return os.read(file, 65536).decode(errors="replace")
-
-
-def advice(said: str) -> str:
-    """Say what to change when a sandbox cannot be made for a reason that the kernel gave."""
-    if "_mount_proc" in said:
-        return f"{said}: in a container, start it with --security-opt systempaths=unconfined"
-    if "space left" in said:
-        return f"{said}: raise the sysctl user.max_user_namespaces, which may be 0"
-    return (
-        f"{said}: in a container, start it with --security-opt seccomp=unconfined --security-opt "
-        "systempaths=unconfined; on Ubuntu, with apparmor=unconfined too, or set the sysctl "
-        "kernel.apparmor_restrict_unprivileged_userns to 0"
-    )

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from benchhost.errors import ImageUnavailable
-from benchhost.sandbox.local import image_store
+from benchhost.sandbox.local import archives, image_store
 from benchhost.sandbox.local.image_store import ImageStore
 from benchhost.sandbox.local.images import Image, is_path, resolve_image
 from benchhost.server.problems import answer_to
@@ -228,6 +228,15 @@ def test_what_decompresses_to_more_than_an_image_may_be_is_refused(make, tmp_pat
     path.write_bytes(gzip.compress(make.oci(bomb, compress=bytes).as_archive(path).read_bytes()))
     with pytest.raises(ImageUnavailable, match="larger"):
         resolve_image(f"oci:{path}", store)
+
+
+def test_an_archive_of_more_entries_than_an_image_needs_is_refused(store, make, tmp_path, lower, monkeypatch) -> None:
+    monkeypatch.setattr(archives, "MOST_ENTRIES", 50)
+    files = make.oci(lower)
+    assert resolve_image(f"oci:{files.as_archive(tmp_path / 'image.tar')}", store)
+    files.update({f"blobs/sha256/{number}": b"" for number in range(50)})
+    with pytest.raises(ImageUnavailable, match="more than 50 entries"):
+        resolve_image(f"oci:{files.as_archive(tmp_path / 'larger.tar')}", store)
 
 
 def test_what_follows_the_end_of_a_layer_counts_too(make, tmp_path, lower) -> None:

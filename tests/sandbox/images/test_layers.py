@@ -282,6 +282,15 @@ def test_directories_in_one_another_without_end_are_refused(root, make) -> None:
         apply(root, make.layer(make.file("d/" * 500 + "f")))
 
 
+def test_directories_that_links_put_in_one_another_without_end_are_refused(root, make) -> None:
+    deep = "/".join("d" * 300)
+    entries = [make.symlink("l0", deep)]
+    for number in range(4):
+        entries += [make.file(f"l{number}/{deep}/f"), make.symlink(f"l{number + 1}", f"l{number}/{deep}")]
+    with pytest.raises(ImageUnavailable, match="too deeply"):
+        apply(root, make.layer(*entries))
+
+
 # Layers in general, compared with a model: an image is a dictionary from paths to what lies there.
 
 NAMES = st.sampled_from(["a", "b", "c"])
