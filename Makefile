@@ -54,7 +54,6 @@ demo-stop: $(READY) ## Stop the host of the demo
 
 fuzz: $(READY) ## Fuzz for long: routes, sockets, and each decoder for SECONDS=60, guided by atheris where there is a wheel
 	@BENCHHOST_FUZZ_LONG=1 $(BIN)/python -m pytest --quiet tests/fuzz
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3,<4' || true
 	@$(BIN)/python tests/fuzz/guided.py --seconds $(SECONDS)
 
 perf: $(READY) ## Measure the host against a service of the same routes (some minutes)

@@ -17,6 +17,7 @@ from benchhost.sandbox.judge.values import NotPlain, read
 from benchhost.server.heads import is_address, name_in
 from benchhost.server.submissions import artifact
 from benchhost.tasks.slices import parse_slice
+from benchhost.uploads import Place
 from benchhost.wire import native, results, runs, sandboxes, sockets, vals
 from benchhost.wire.bodies import decode
 
@@ -76,6 +77,11 @@ def _artifact(data: bytes) -> None:
         artifact(data.decode(errors="replace"))
 
 
+def _upload_key(data: bytes) -> None:
+    key, place = data.decode(errors="replace"), Place("acme", "default", "r", "q1")
+    assert not place.has(key) or key == place.key(key.rpartition("/")[2])
+
+
 def _allowlist(data: bytes) -> None:
     with contextlib.suppress(SettingsError):
         read_allowlist(data.decode(errors="replace"), None)
@@ -104,6 +110,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "slice": _slice,
     "head": _head,
     "artifact": _artifact,
+    "upload-key": _upload_key,
     "allowlist": _allowlist,
     "value": _value,
     "receipt": _receipt,
@@ -125,6 +132,7 @@ SEEDS: dict[str, bytes] = {
     "slice": b"-1:10:2",
     "head": b"Bearer bhk_0000",
     "artifact": b"data:text/plain;base64,aGk=",
+    "upload-key": b"submission-artifacts/acme/default/r/q1/a.zip",
     "allowlist": b'{"tenants":{"acme":{"datasets":["a/b"],"trial_mode":true}}}',
     "value": b'[1,"a",null,true,1.5]',
     "receipt": b'{"format":"benchhost-receipt-1","statement":{},"signature":"00"}',
