@@ -3,18 +3,19 @@
 An evaluation is claimed in the store before it is judged, so that no other process begins it, and so
 that it is known of if this one is killed. A claim is a write of its own. Where there is one worker,
 nobody else would begin the same evaluation, and most end within milliseconds: then what nobody has
-begun is claimed only if it does not end :data:`SOON`, and otherwise recorded with its outcome alone.
+begun is claimed only if it does not end :data:`SOON` after it is begun, and otherwise recorded with its
+outcome alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from benchhost.errors import StoreFailed
 from benchhost.evaluation.owners import Owner
 from benchhost.log import get_logger
-from benchhost.store import Claim, Claimed, Evaluation, Store, running
+from benchhost.store import Claimed, Evaluation, Store
 
 _log = get_logger()
 
@@ -32,41 +33,54 @@ class Claims:
         self._store = store
         self._owner = owner
         self._alone = alone
-        self._unclaimed: dict[str, Claim] = {}
-        self._seen: list[str] = []
+        self._unclaimed: dict[str, Evaluation] = {}
+        self._begun: list[Sequence[str]] = []
+        self._seen: list[Sequence[str]] = []
+        self._ending: set[str] = set()
         self._looking: asyncio.Task[None] | asyncio.TimerHandle | None = None
 
-    async def take(self, claims: Sequence[Claim]) -> list[Claimed]:
+    async def take(self, claims: Sequence[Evaluation]) -> list[Claimed]:
         """Ask to judge responses, as ``Store.claim`` does; each is to be forgotten when it has ended."""
         if not self._alone:
             return await self._record(claims)
-        known = await self._known([claim.id for claim in claims])
-        new = {claim.id: Claimed(True, running(claim, 1)) for claim in claims if claim.id not in known}
-        self._unclaimed.update((claim.id, claim) for claim in claims if claim.id in new)
-        self._look_later()
+        ids = [claim.id for claim in claims]
+        known = await self._known(ids)
         if not known:
-            return list(new.values())
+            self._unclaimed.update(zip(ids, claims, strict=True))
+            return [Claimed(True, claim) for claim in claims]
+        self._unclaimed.update((claim.id, claim) for claim in claims if claim.id not in known)
         found = await self._record([claim for claim in claims if claim.id in known])
-        answers = new | {each.evaluation.id: each for each in found}
-        return [answers[claim.id] for claim in claims]
+        answers = {each.evaluation.id: each for each in found}
+        return [answers.get(claim.id) or Claimed(True, claim) for claim in claims]
 
-    def begun(self, id_: str) -> Evaluation | None:
-        """Return an evaluation that runs here and is not recorded yet."""
-        claim = self._unclaimed.get(id_)
-        return None if claim is None else running(claim, 1)
+    def begin(self, ids: Sequence[str]) -> None:
+        """Know that what was taken is judged from now on."""
+        if self._unclaimed:
+            self._begun.append(ids)
+            self._look_later()
+
+    def unrecorded(self, id_: str) -> Evaluation | None:
+        """Return an evaluation that runs or waits here and is not recorded yet."""
+        return self._unclaimed.get(id_)
 
     async def record_now(self, id_: str) -> None:
         """Claim an evaluation that runs here, if it is not recorded yet."""
         claim = self._unclaimed.get(id_)
         if claim is not None:
             await self._record([claim])
-            self.forget(id_)
+            self.forget([id_])
 
-    def forget(self, id_: str) -> None:
-        """Know that an evaluation has ended."""
-        self._unclaimed.pop(id_, None)
+    def end(self, ids: Iterable[str]) -> None:
+        """Know that evaluations are about to be recorded as failed: a claim would come too late, and begin anew."""
+        self._ending.update(ids)
 
-    async def granted(self, claim: Claim) -> Evaluation:
+    def forget(self, ids: Collection[str]) -> None:
+        """Know that evaluations are recorded."""
+        for id_ in ids:
+            self._unclaimed.pop(id_, None)
+        self._ending.difference_update(ids)
+
+    async def granted(self, claim: Evaluation) -> Evaluation:
         """Claim an evaluation until it is ours to judge, or finished by whoever judges it."""
         pause, longest = LOOK_AGAIN
         while True:
@@ -89,7 +103,7 @@ class Claims:
             if evaluation.status in ("scored", "error"):  # an error too is the outcome of what was joined
                 return evaluation
 
-    async def _record(self, claims: Sequence[Claim]) -> list[Claimed]:
+    async def _record(self, claims: Sequence[Evaluation]) -> list[Claimed]:
         """Claim evaluations in the store, as a process that others can see is alive."""
         self._owner.hold()
         return await self._store.claim(claims)
@@ -101,7 +115,7 @@ class Claims:
         return await self._store.evaluations(ids)
 
     def _look_later(self) -> None:
-        if self._unclaimed and self._looking is None:
+        if self._looking is None and (self._begun or self._seen):
             self._looking = asyncio.get_running_loop().call_later(SOON, self._look_now)
 
     def _look_now(self) -> None:
@@ -109,16 +123,15 @@ class Claims:
 
     async def _look(self) -> None:
         """Claim what the last look has seen too and has not ended since."""
-        slow = [self._unclaimed[id_] for id_ in self._seen if id_ in self._unclaimed]
+        seen, self._seen, self._begun = self._seen, self._begun, []
+        slow = [id_ for ids in seen for id_ in ids if id_ in self._unclaimed and id_ not in self._ending]
         try:
             if slow:
-                await self._record(slow)
+                await self._record([self._unclaimed[id_] for id_ in slow])
+                self.forget(slow)
         except StoreFailed as error:  # the next look tries again
             _log.warning("what is judged is not recorded as running", evaluations=len(slow), cause=str(error))
-        else:
-            for claim in slow:
-                self.forget(claim.id)
+            self._seen.append(slow)
         finally:
-            self._seen = list(self._unclaimed)
             self._looking = None
             self._look_later()

@@ -7,7 +7,7 @@ turn of the event loop travel in one frame: under load, that is what makes the s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -20,21 +20,29 @@ IncomingT = TypeVar("IncomingT")
 
 _LENGTH = 4
 
+ROOM = 256 * 1024
+"""Bytes that are kept ready for what comes in, for as long as no frame is larger."""
 
-class Call(msgspec.Struct, array_like=True, tag="call"):
-    """Run an operation (:data:`~benchhost.evaluation.operations.OPERATIONS`) on a task, if it is about one.
 
-    What ``body`` holds depends on the operation.
+class Item(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What one call is about: a task, if it is about one, and a ``body``, which holds what the operation wants."""
 
-    ``deadline`` is in seconds from when the hook starts.
-    """
-
-    number: int
-    operation: str
-    dataset: str
     task: str
     body: bytes
+
+
+class Call(msgspec.Struct, array_like=True, tag="call", kw_only=True):
+    """Run an operation (:data:`~benchhost.evaluation.operations.OPERATIONS`) on each of some items.
+
+    Each is run and answered by itself. The answers go by numbers: that of the first item is ``first``, and those of
+    the others follow it. ``deadline`` is in seconds from when the hook starts.
+    """
+
+    first: int = 0
+    operation: str
+    dataset: str
     deadline: float
+    items: Sequence[Item]
 
 
 class InSandbox(msgspec.Struct, array_like=True, frozen=True):
@@ -141,7 +149,7 @@ ToGrader = Load | Call
 FromGrader = Loaded | Faulty | Answer | Refused | Failed | Note | State | Alive
 
 
-class Frames(asyncio.Protocol, Generic[IncomingT]):
+class Frames(asyncio.BufferedProtocol, Generic[IncomingT]):
     """One end of the conversation. ``on_messages`` is given each frame's messages, ``on_lost`` the end of it all."""
 
     def __init__(
@@ -151,8 +159,8 @@ class Frames(asyncio.Protocol, Generic[IncomingT]):
         self._encoder = msgspec.msgpack.Encoder()
         self._on_messages = on_messages
         self._on_lost = on_lost
-        self._pieces: list[bytes] = []
-        self._missing = 0
+        self._buffer = bytearray(ROOM)
+        self._held = 0
         self._outgoing: list[Any] = []
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
@@ -173,26 +181,25 @@ class Frames(asyncio.Protocol, Generic[IncomingT]):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    def data_received(self, data: bytes) -> None:
-        if self._missing > 0:  # a large frame comes in many pieces: they are joined once, when all are there
-            self._pieces.append(data)
-            self._missing -= len(data)
-            if self._missing > 0:
-                return
-            data = b"".join(self._pieces)
-            self._pieces.clear()
-        view = memoryview(data)
-        while len(view) >= _LENGTH:
-            end = _LENGTH + int.from_bytes(view[:_LENGTH], "big")
-            if len(view) < end:
-                break
-            self._on_messages(self._decoder.decode(view[_LENGTH:end]))
-            view = view[end:]
-        self._missing = 0
-        if view:
-            needed = _LENGTH + int.from_bytes(view[:_LENGTH], "big") if len(view) >= _LENGTH else _LENGTH
-            self._pieces.append(bytes(view))
-            self._missing = needed - len(view)
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self._buffer)[self._held :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._held += nbytes
+        start, held = 0, memoryview(self._buffer)[: self._held]
+        while (end := start + self._size(held[start:])) <= self._held:
+            self._on_messages(self._decoder.decode(held[start + _LENGTH : end]))
+            start = end
+        rest = held[start:]
+        room = max(ROOM, end - start)  # for the frame that is not whole yet
+        if start or room > len(self._buffer):
+            buffer = self._buffer if room == len(self._buffer) else bytearray(room)
+            buffer[: len(rest)] = rest
+            self._buffer, self._held = buffer, len(rest)
+
+    def _size(self, frame: memoryview) -> int:
+        """Say how many bytes a frame has that begins so; as many as say it, and more than are there, if it does not."""
+        return _LENGTH + int.from_bytes(frame[:_LENGTH], "big") if len(frame) >= _LENGTH else _LENGTH
 
     def send(self, message: Any) -> None:
         """Send a message, together with the others of this turn of the event loop."""

@@ -33,7 +33,6 @@ from benchhost.evaluation.collector import settle
 from benchhost.evaluation.frames import (
     Alive,
     Answer,
-    Call,
     Failed,
     Faulty,
     Frames,
@@ -99,12 +98,13 @@ async def _main(connection: socket.socket) -> None:
 
 
 class _Running:
-    """A call that is being worked on. ``started`` is None while it waits for a thread."""
+    """An operation that is being worked on. ``started`` is None while it waits for a thread."""
 
-    __slots__ = ("call", "cancelled", "notes", "started", "task")
+    __slots__ = ("cancelled", "deadline", "notes", "operation", "started", "task")
 
-    def __init__(self, call: Call) -> None:
-        self.call = call
+    def __init__(self, operation: Operation, deadline: float) -> None:
+        self.operation = operation
+        self.deadline = deadline
         self.notes: Notes | None = None
         self.started: float | None = None
         self.task: asyncio.Task[None] | None = None
@@ -134,30 +134,33 @@ class _Grader:
             if isinstance(call, Load):
                 self.plugin.set_result(call)
                 continue
-            running = self._running[call.number] = _Running(call)
-            operation = OPERATIONS[call.operation](self._loaded, call)
-            if self._in_thread[call.operation]:
-                jobs.append(functools.partial(self._in_a_thread, running, operation))
-            else:
-                running.started = time.monotonic()
-                running.task = self._loop.create_task(self._on_the_loop(running, operation))
+            make, in_thread = OPERATIONS[call.operation], self._in_thread[call.operation]
+            for number, item in enumerate(call.items, call.first):
+                operation = make(self._loaded, number, call.dataset, item)
+                running = self._running[number] = _Running(operation, call.deadline)
+                if in_thread:
+                    jobs.append(functools.partial(self._in_a_thread, running))
+                else:
+                    running.started = time.monotonic()
+                    running.task = self._loop.create_task(self._on_the_loop(running))
         if jobs:
             self._threads.run(jobs)
         if self._running and not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK, self._tick)
 
-    def _in_a_thread(self, running: _Running, operation: Operation) -> Any:
+    def _in_a_thread(self, running: _Running) -> Any:
         """Run a plain hook. What it returns to be awaited is returned, for the event loop."""
+        operation = running.operation
         running.started = time.monotonic()
         try:
             value = operation.begin()
             if isinstance(value, msgspec.Struct):  # the usual case, told without a look at what else it may be
                 return operation.end(value)
             if isinstance(value, Iterator):
-                return self._fold(running, operation, value)
+                return self._fold(running, value)
             if isinstance(value, AsyncIterator) or inspect.isawaitable(value):
-                return operation, value
+                return operation.number, value
             return operation.end(value)
         except BaseException as error:  # an author's code may raise anything, SystemExit included
             return _failure(operation, error)
@@ -165,36 +168,37 @@ class _Grader:
     def _have(self, results: list[Any]) -> None:
         for result in results:
             if isinstance(result, tuple):
-                operation, value = result
-                running = self._running.get(operation.number)
+                number, value = result
+                running = self._running.get(number)
                 if running is not None:
-                    running.task = self._loop.create_task(self._on_the_loop(running, operation, value))
+                    running.task = self._loop.create_task(self._on_the_loop(running, value))
             else:
                 self._answer(result)
 
-    async def _on_the_loop(self, running: _Running, operation: Operation, value: Any = None) -> None:
+    async def _on_the_loop(self, running: _Running, value: Any = None) -> None:
+        operation = running.operation
         answer: Answer | Refused | Failed
         held = Held()
         try:
             if operation.in_sandbox:
                 async with operation.prepared():
-                    answer = await self._ended(running, operation, operation.begin(), held)
+                    answer = await self._ended(running, operation.begin(), held)
             else:
-                answer = await self._ended(running, operation, operation.begin() if value is None else value, held)
+                answer = await self._ended(running, operation.begin() if value is None else value, held)
             if isinstance(answer, Answer):
                 answer.held = held.longest
         except BaseException as error:  # an author's code may raise anything, SystemExit included
             if isinstance(error, asyncio.CancelledError) and running.cancelled:
-                answer = _overran(self._loaded.name, operation, running.call.deadline)
+                answer = self._overran(running)
             else:
                 answer = _failure(operation, error)
         self._answer(answer)
 
-    async def _ended(self, running: _Running, operation: Operation, value: Any, held: Held) -> Answer | Refused:
+    async def _ended(self, running: _Running, value: Any, held: Held) -> Answer | Refused:
         """Make the answer of what a hook returned, when it has come to its end."""
         if isinstance(value, AsyncIterator):
-            return await held.over(self._fold_async(running, operation, value))
-        return operation.end(await held.over(value) if inspect.isawaitable(value) else value)
+            return await held.over(self._fold_async(running, value))
+        return running.operation.end(await held.over(value) if inspect.isawaitable(value) else value)
 
     def _answer(self, answer: Answer | Refused | Failed) -> None:
         running = self._running.get(answer.number)
@@ -204,8 +208,9 @@ class _Grader:
             del self._running[answer.number]
             self._frames.send(answer)
 
-    def _fold(self, running: _Running, operation: Operation, chunks: Iterator[Any]) -> Answer | Refused:
+    def _fold(self, running: _Running, chunks: Iterator[Any]) -> Answer | Refused:
         """Make one answer of a stream, in a thread: the first result or error ends it."""
+        operation = running.operation
         notes = running.notes = Notes(functools.partial(self._tell, running), self._loop)
         for chunk in chunks:
             if isinstance(chunk, Message):
@@ -219,9 +224,8 @@ class _Grader:
                 return answer
         return operation.ended()
 
-    async def _fold_async(
-        self, running: _Running, operation: Operation, chunks: AsyncIterator[Any]
-    ) -> Answer | Refused:
+    async def _fold_async(self, running: _Running, chunks: AsyncIterator[Any]) -> Answer | Refused:
+        operation = running.operation
         notes = running.notes = Notes(functools.partial(self._tell, running), self._loop)
         turned = time.monotonic()
         try:
@@ -242,7 +246,7 @@ class _Grader:
         return operation.ended()
 
     def _tell(self, running: _Running, said: str | State) -> None:
-        number = running.call.number
+        number = running.operation.number
         if number in self._running:
             self._frames.send(Note(number, _spelled(said)) if isinstance(said, str) else said)
 
@@ -253,7 +257,7 @@ class _Grader:
             return
         now = time.monotonic()
         for running in list(self._running.values()):
-            if running.started is None or now - running.started < running.call.deadline:
+            if running.started is None or now - running.started < running.deadline:
                 continue
             if running.task is not None and not running.cancelled:
                 running.cancelled = True
@@ -261,12 +265,16 @@ class _Grader:
                 continue
             if running.task is None:
                 self._threads.write_off()
-            operation = OPERATIONS[running.call.operation](self._loaded, running.call)
-            failed = _overran(self._loaded.name, operation, running.call.deadline)
+            failed = self._overran(running)
             failed.stuck = True
             self._answer(failed)
         self._frames.send(Alive())
         self._loop.call_later(TICK, self._tick)
+
+    def _overran(self, running: _Running) -> Failed:
+        operation = running.operation
+        cause = f"{self._loaded.name}: {operation.hook} did not finish within {running.deadline:g} s"
+        return Failed(operation.number, HookOverran.slug, cause)
 
 
 def _is_plain(hook: Callable[..., Any]) -> bool:
@@ -301,11 +309,6 @@ def _failure(operation: Operation, error: BaseException) -> Refused | Failed:
         return Refused(operation.number, error.slug, _sendable(str(error)), location)
     slug = error.slug if isinstance(error, GradingFailed | SandboxError) else HookRaised.slug
     return Failed(operation.number, slug, _told(error))
-
-
-def _overran(name: str, operation: Operation, deadline: float) -> Failed:
-    cause = f"{name}: {operation.hook} did not finish within {deadline:g} s"
-    return Failed(operation.number, HookOverran.slug, cause)
 
 
 def _told(error: BaseException) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from benchhost.errors import GraderDied, GradingFailed, HookOverran, PluginFault
-from benchhost.evaluation.process import GraderProcess, Lost, Outcome, Plugin, Promise, Tell, Zygote
+from benchhost.evaluation.frames import Call
+from benchhost.evaluation.outcomes import Lost, Said
+from benchhost.evaluation.process import GraderProcess, Plugin, Promise, Tell, Zygote
 from benchhost.registry import Description
 
 CHECK_EVERY = 1.0
@@ -47,42 +49,35 @@ class Graders:
         self._add(grader)
         return description
 
-    async def ask(
-        self, operation: str, dataset: str, task: str, body: bytes, deadline: float, tell: Tell | None = None
-    ) -> Outcome:
-        """Have something done.
+    @property
+    def lanes(self) -> int:
+        """How many processes calls can be divided among at the moment."""
+        return max(1, sum(grader.usable for grader in self.processes))
 
-        Raises :class:`~benchhost.evaluation.process.Lost` when the process ends, and
+    async def ask(self, call: Call, tell: Tell | None = None) -> Said:
+        """Make a call about one item.
+
+        Raises :class:`~benchhost.evaluation.outcomes.Lost` when the process ends, and
         :class:`~benchhost.errors.GraderDied` when there is none.
         """
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        await self.begin(future, operation, dataset, task, body, deadline, tell)
-        return await future
+        answer = _Answer()
+        await self.begin(answer, call, tell)
+        return await answer.said
 
-    async def begin(
-        self,
-        promise: Promise,
-        operation: str,
-        dataset: str,
-        task: str,
-        body: bytes,
-        deadline: float,
-        tell: Tell | None = None,
-    ) -> None:
-        """Begin a call as soon as there is a process for it. What :meth:`ask` would raise is given to the promise."""
+    async def begin(self, promise: Promise, call: Call, tell: Tell | None = None) -> None:
+        """Make a call as soon as there is a process for it. What :meth:`ask` would raise is given to the promise."""
         try:
             grader = self._free()
             if grader is None:
                 grader = await asyncio.shield(self._begin_another())
         except GraderDied as error:
-            promise.set_exception(error)
+            for position in range(len(call.items)):
+                promise.settle(position, error)
         else:
-            grader.call(promise, operation, dataset, task, body, deadline, tell)
+            grader.call(promise, call, tell)
 
-    async def ask_alone(
-        self, operation: str, dataset: str, task: str, body: bytes, deadline: float, tell: Tell | None = None
-    ) -> Outcome:
-        """Ask again what was lost, alone in a process of its own.
+    async def ask_alone(self, call: Call, tell: Tell | None = None) -> Said:
+        """Make a call about one item again, which was lost, alone in a process of its own.
 
         Raises :class:`~benchhost.errors.GradingFailed`.
         """
@@ -92,19 +87,19 @@ class Graders:
                 await grader.open(self._load_timeout)
                 self._add(grader)  # so that it is watched; retired, so that it gets no other call
                 grader.retired = True
-                future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-                grader.call(future, operation, dataset, task, body, deadline, tell)
-                return await future
+                answer = _Answer()
+                grader.call(answer, call, tell)
+                return await answer.said
             except PluginFault as fault:
                 raise self._not_again(fault) from fault
             except Lost as lost:
-                raise self.blame(lost, operation, deadline) from None
+                raise self.blame(lost, call) from None
 
-    def blame(self, lost: Lost, operation: str, deadline: float) -> GradingFailed:
+    def blame(self, lost: Lost, call: Call) -> GradingFailed:
         """Make the error of a call that alone can have ended its process."""
         if lost.blocked:
-            return HookOverran(f"{self._name}: {operation} blocked its process beyond {deadline:g} s")
-        return GraderDied(f"{self._name}: the grading process ended during {operation}")
+            return HookOverran(f"{self._name}: {call.operation} blocked its process beyond {call.deadline:g} s")
+        return GraderDied(f"{self._name}: the grading process ended during {call.operation}")
 
     def close(self) -> None:
         """End the processes."""
@@ -160,3 +155,18 @@ class Graders:
 
     def _not_again(self, fault: PluginFault) -> GraderDied:
         return GraderDied(f"{self._name}: a grader could not be started again: {fault}")
+
+
+class _Answer:
+    """The promise of a call about one item, which is awaited."""
+
+    def __init__(self) -> None:
+        self.said: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+
+    def settle(self, position: int, outcome: Said | Exception) -> None:
+        if self.said.done():  # whoever waited was cancelled
+            return
+        if isinstance(outcome, Exception):
+            self.said.set_exception(outcome)
+        else:
+            self.said.set_result(outcome)

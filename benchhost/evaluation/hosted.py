@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractContextManager
-from typing import Generic, Literal, Protocol, TypeVar
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractContextManager, aclosing
+from typing import Literal
 
 from benchhost import errors
 from benchhost.contract import Probing
-from benchhost.errors import (
-    BenchhostError,
-    GraderDied,
-    GradingFailed,
-    NotOffered,
-    PluginFault,
-    RequestError,
-    SandboxError,
-    Unavailable,
-)
-from benchhost.evaluation.frames import Answer, Refused
+from benchhost.errors import GraderDied, NotOffered, PluginFault, Unavailable
+from benchhost.evaluation.frames import Answer, Call, Item
 from benchhost.evaluation.graders import Graders
-from benchhost.evaluation.process import Lost, Outcome, Plugin, Tell, Zygote
+from benchhost.evaluation.outcomes import Lost, error_of
+from benchhost.evaluation.pieces import Allowance, Ended, in_pieces
+from benchhost.evaluation.process import Plugin, Tell, Zygote
 from benchhost.registry import REASONS, Description, Fault
 from benchhost.tasks import Catalogue
 
@@ -44,24 +36,6 @@ PREPARING = frozenset({"setup_task", "place_submission"})
 """The operations that prepare a sandbox."""
 
 State = Literal["loading", "serving", "faulty"]
-
-KeyT = TypeVar("KeyT")
-
-
-class Allowance(Protocol):
-    """A limit on how many calls may be under way: see :class:`benchhost.evaluation.limits.Gate`."""
-
-    def take(self) -> bool:
-        """Take one, if one is free."""
-        ...
-
-    async def wait(self) -> bool:
-        """Wait for one and take it."""
-        ...
-
-    def give_back(self) -> None:
-        """Give one back."""
-        ...
 
 
 class HostedBenchmark:
@@ -212,91 +186,43 @@ class HostedBenchmark:
         """Have an operation done by a grader.
 
         Raises :class:`~benchhost.errors.RequestError` for what the caller got wrong,
-        :class:`Declined` when the author's hook said itself that there is no verdict, and
-        :class:`~benchhost.errors.GradingFailed` for everything that is our failure.
+        :class:`~benchhost.evaluation.outcomes.Declined` when the author's hook said itself that there is no
+        verdict, and :class:`~benchhost.errors.GradingFailed` for everything that is our failure.
         """
         graders = self._scorers if len(body) > LARGE and operation in SCORING else self._graders
-        deadline = self._deadline(operation)
+        call = self._call(operation, dataset, [Item(task, body)])
         with self.in_use():
             try:
-                outcome = await graders.ask(operation, dataset, task, body, deadline, tell)
+                said = await graders.ask(call, tell)
             except Lost as lost:
                 if lost.alone:
-                    raise graders.blame(lost, operation, deadline) from None
-                outcome = await graders.ask_alone(operation, dataset, task, body, deadline, tell)
-        if isinstance(outcome, Answer):
-            return outcome
-        raise _error(outcome)
+                    raise graders.blame(lost, call) from None
+                said = await graders.ask_alone(call, tell)
+        if isinstance(said, Answer):
+            return said
+        raise error_of(said)
 
     async def call_each(
-        self, operation: str, dataset: str, items: Iterable[tuple[KeyT, str, bytes]], allowed: Allowance
-    ) -> AsyncGenerator[list[tuple[KeyT, Answer | Exception, float]], None]:
-        """Have an operation done on many tasks, given as ``(key, task, body)``; yield what is ready.
+        self,
+        operation: str,
+        *,
+        dataset: str,
+        items: Sequence[Item],
+        allowed: Allowance,
+        on_begin: Callable[[int, int], None],
+    ) -> AsyncGenerator[Ended, None]:
+        """Have an operation done on each of many items, as :func:`~benchhost.evaluation.pieces.in_pieces` does.
 
-        Each comes as its key, the answer and the seconds that it took. ``allowed`` is asked before each
-        call is begun, and given back after. What :meth:`call` would raise for a task is yielded in the
-        place of its answer.
+        What :meth:`call` would raise for an item is yielded in the place of its answer.
         """
-        waiting: set[_Each[KeyT]] = set()
-        ready: list[_Each[KeyT]] = []
-        news = asyncio.Event()
-        turn: asyncio.Task[bool] | None = None
-        deadline = self._deadline(operation)
-
-        def settle(each: _Each[KeyT]) -> None:
-            ready.append(each)
-            news.set()
-
+        call = self._call(operation, dataset, items)
         with self.in_use():
-            queue = iter(items)
-            item = next(queue, None)
-            try:
-                while item is not None or waiting:
-                    while item is not None:
-                        if turn is not None and turn.done():
-                            turn = None
-                        elif turn is not None or not allowed.take():
-                            break
-                        each = _Each(*item, settle)
-                        waiting.add(each)
-                        await self._graders.begin(each, operation, dataset, each.task, each.body, deadline)
-                        item = next(queue, None)
-                    if item is not None and turn is None:
-                        turn = asyncio.create_task(allowed.wait())
-                        turn.add_done_callback(lambda _: news.set())
-                    await news.wait()
-                    news.clear()
-                    settled: list[tuple[KeyT, Answer | Exception, float]] = []
-                    while ready:
-                        each = ready.pop()
-                        if isinstance(each.outcome, Lost) and not each.outcome.alone:
-                            each.outcome = None  # the others need not wait for this one
-                            each.alone = asyncio.ensure_future(
-                                self._graders.ask_alone(operation, dataset, each.task, each.body, deadline)
-                            )
-                            each.alone.add_done_callback(each.settle_alone)
-                        else:
-                            waiting.discard(each)
-                            allowed.give_back()
-                            settled.append((each.key, self._outcome(each.outcome, operation), each.seconds))
-                    if settled:
-                        yield settled
-            finally:
-                if turn is not None and not turn.cancel():
-                    allowed.give_back()
-                for each in waiting:
-                    each.abandon()
-                    allowed.give_back()
+            async with aclosing(in_pieces(self._graders, call, allowed, on_begin)) as pieces:
+                async for ended in pieces:
+                    yield ended
 
-    def _outcome(self, outcome: Outcome | Exception | None, operation: str) -> Answer | Exception:
-        if isinstance(outcome, Answer):
-            return outcome
-        if isinstance(outcome, Lost):
-            return self._graders.blame(outcome, operation, self._deadline(operation))
-        if isinstance(outcome, Exception):  # each to be recorded as the outcome of its own task
-            return outcome
-        assert outcome is not None
-        return _error(outcome)
+    def _call(self, operation: str, dataset: str, items: Sequence[Item]) -> Call:
+        return Call(operation=operation, dataset=dataset, deadline=self._deadline(operation), items=items)
 
     def _deadline(self, operation: str) -> float:
         assert self._description is not None
@@ -344,47 +270,6 @@ def unavailable(fault: Fault) -> Unavailable:
     return Unavailable(f"The benchmark {fault.entry.name} is installed but cannot be served: {REASONS[fault.reason]}.")
 
 
-class _Each(Generic[KeyT]):
-    """One call of many. It takes the place of a future, each of which would have the event loop turn for it."""
-
-    __slots__ = ("_abandoned", "_began", "_settle", "alone", "body", "key", "outcome", "seconds", "task")
-
-    def __init__(self, key: KeyT, task: str, body: bytes, settle: Callable[[_Each[KeyT]], None]) -> None:
-        self.key = key
-        self.task = task
-        self.body = body
-        self.outcome: Outcome | Exception | None = None
-        self.alone: asyncio.Future[Outcome] | None = None
-        self.seconds = 0.0
-        self._began = time.monotonic()
-        self._settle = settle
-        self._abandoned = False
-
-    def done(self) -> bool:
-        return self._abandoned or self.outcome is not None
-
-    def set_result(self, result: Outcome, /) -> None:
-        self._have(result)
-
-    def set_exception(self, exception: Exception, /) -> None:
-        self._have(exception)
-
-    def settle_alone(self, alone: asyncio.Future[Outcome]) -> None:
-        if not alone.cancelled():
-            error = alone.exception()
-            self._have(error if isinstance(error, Exception) else alone.result())
-
-    def abandon(self) -> None:
-        self._abandoned = True
-        if self.alone is not None:
-            self.alone.cancel()
-
-    def _have(self, outcome: Outcome | Exception) -> None:
-        self.outcome = outcome
-        self.seconds = time.monotonic() - self._began
-        self._settle(self)
-
-
 class _Use(AbstractContextManager[None]):
     """Counts its users, of which there may be many at once. A generator would cost each of them more than the count."""
 
@@ -401,30 +286,3 @@ class _Use(AbstractContextManager[None]):
         self.users -= 1
         if not self.users:
             self.over.set()
-
-
-class Declined(Exception):
-    """The author's hook yielded an ``Error``: there is no verdict, and the message is for the submitter."""
-
-
-ErrorT = TypeVar("ErrorT", bound=errors.BenchhostError)
-
-
-def _by_slug(root: type[ErrorT]) -> dict[str, type[ErrorT]]:
-    return {cls.slug: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, root)}
-
-
-_REFUSALS = _by_slug(RequestError)
-_FAILURES: dict[str, type[BenchhostError]] = {**_by_slug(GradingFailed), **_by_slug(SandboxError)}
-
-
-def _error(outcome: Outcome) -> Exception:
-    if isinstance(outcome, Refused):
-        if not outcome.slug:
-            return Declined(outcome.message)
-        if outcome.slug == errors.Malformed.slug:
-            return errors.Malformed(outcome.message, tuple(outcome.location))
-        return _REFUSALS.get(outcome.slug, RequestError)(outcome.message)
-    assert not isinstance(outcome, Answer)
-    kind = _FAILURES.get(outcome.slug, GradingFailed)
-    return kind.__new__(kind, outcome.cause)  # not called, since some of them are made of other things than a cause

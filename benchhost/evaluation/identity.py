@@ -11,8 +11,8 @@ a hundred thousand records, that costs three times what the records themselves d
 
 from __future__ import annotations
 
-import hashlib
 import zlib
+from hashlib import sha256
 
 import msgspec
 
@@ -21,7 +21,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 def response_digest(response: bytes) -> str:
     """SHA-256 of a response, in hexadecimal."""
-    return hashlib.sha256(response).hexdigest()
+    return sha256(response).hexdigest()
 
 
 class Identities:
@@ -38,7 +38,7 @@ class Identities:
         ``response`` is the digest of the response; ``position`` is that of the task in its dataset, of which it
         is no further part.
         """
-        digest = hashlib.sha256(self._alike + _encoder.encode((task, response))).hexdigest()
+        digest = sha256(self._alike + _encoder.encode((task, response))).hexdigest()
         return f"{self._neighbours}{position:08x}{digest[:32]}"
 
 

@@ -51,7 +51,7 @@ class Gate:
         self._running = 0
         self._entered = 0
         self._entered_by: dict[str, int] = {}
-        self._waiters: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # whose turn is next, first
+        self._waiters: OrderedDict[str, deque[_Waiter]] = OrderedDict()  # whose turn is next, first
         self._polling = False
         self._seconds = 0.1  # that one evaluation takes: a moving average, to say honestly when to come back
         self._slots: Slots | None = None
@@ -102,64 +102,77 @@ class Gate:
         if self._before is not None:
             self._before.leave(number, self._tenant)
 
-    def take(self) -> bool:
-        """Let one run, if it may run at once."""
-        if not self._take():
-            return False
-        if self._before is not None and not self._before.take():
-            self._give_back()
-            return False
-        return True
+    def take(self, most: int = 1) -> int:
+        """Let as many run as may run at once, but no more than ``most``; return how many these are."""
+        number = self._take(most)
+        if number and self._before is not None:
+            passed = self._before.take(number)
+            if passed < number:
+                self._give_back(number - passed)
+            return passed
+        return number
 
-    async def wait(self, tenant: str = "") -> bool:
-        """Wait until one may run, and let it."""
-        await self._wait(tenant)
+    async def wait(self, most: int = 1, tenant: str = "") -> int:
+        """Wait until one may run, let as many run as may by then, no more than ``most``; return how many these are."""
+        number = await self._wait(most, tenant)
         if self._before is not None:
             try:
-                await self._before.wait(self._tenant)
+                passed = await self._before.wait(number, self._tenant)
             except BaseException:
-                self._give_back()
+                self._give_back(number)
                 raise
-        return True
+            if passed < number:
+                self._give_back(number - passed)
+            return passed
+        return number
 
-    def took(self, seconds: float) -> None:
-        """Learn how long an evaluation took."""
-        self._seconds += 0.1 * (seconds - self._seconds)
+    def took(self, seconds: float, number: int = 1) -> None:
+        """Learn how long evaluations took, each of so many."""
+        self._seconds += (1 - 0.9**number) * (seconds - self._seconds)
         if self._before is not None:
-            self._before.took(seconds)
+            self._before.took(seconds, number)
 
-    def give_back(self) -> None:
-        """Count one as no longer running."""
+    def give_back(self, number: int = 1) -> None:
+        """Count some as no longer running."""
         if self._before is not None:
-            self._before.give_back()
-        self._give_back()
+            self._before.give_back(number)
+        self._give_back(number)
 
-    def _take(self) -> bool:
-        if self._waiters or self._running >= self._most:
-            return False
+    def _take(self, most: int) -> int:
+        if self._waiters:
+            return 0
+        free = min(most, self._most - self._running)
+        if free <= 0 or self._slots is None:
+            return self._let(free)
+        number = 0
+        while number < free and not self._gives_way(self._slots) and self._let(1):
+            number += 1
+        self._slots.want(number < free)
+        return number
+
+    def _let(self, most: int) -> int:
+        """Let run as many as there is room for."""
+        number = max(0, min(most, self._most - self._running))
         if self._slots is not None:
-            if self._gives_way(self._slots) or not self._slots.take():
-                self._slots.want(True)
-                return False
-            self._slots.want(False)
-        self._running += 1
-        return True
+            number = self._slots.take(number)
+        self._running += number
+        return number
 
     def _gives_way(self, slots: Slots) -> bool:
         """Whether another process waits, and this one has its share: else it would take back what it gives back."""
         return slots.held >= self._share and slots.others_want()
 
-    async def _wait(self, tenant: str) -> None:
-        if self._take():
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _wait(self, most: int, tenant: str) -> int:
+        if number := self._take(most):
+            return number
+        waiter = _Waiter(most)
         self._waiters.setdefault(tenant, deque()).append(waiter)
         self._poll_later()
         try:
-            await waiter
+            return await waiter.let
         except BaseException:
-            if waiter.done() and not waiter.cancelled():
-                self._give_back()
+            if waiter.let.done() and not waiter.let.cancelled():
+                self._give_back(waiter.let.result())
             else:
                 own = self._waiters.get(tenant, deque())
                 if waiter in own:  # else it was found cancelled, and left out, before this was run
@@ -168,34 +181,31 @@ class Gate:
                         del self._waiters[tenant]
             raise
 
-    def _give_back(self) -> None:
-        self._running -= 1
+    def _give_back(self, number: int) -> None:
+        self._running -= number
         if self._slots is not None:
-            self._slots.give_back()
+            self._slots.give_back(number)
             if self._waiters and self._gives_way(self._slots):
                 self._poll_later()
                 return
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiters and self._running < self._most and (self._slots is None or self._slots.take()):
-            waiter = self._next()
-            if waiter.done():
-                if self._slots is not None:
-                    self._slots.give_back()
-                continue
-            self._running += 1
-            waiter.set_result(None)
-
-    def _next(self) -> asyncio.Future[None]:
-        """Take out the first of the tenant whose turn it is."""
-        tenant, own = next(iter(self._waiters.items()))
-        waiter = own.popleft()
-        if own:
-            self._waiters.move_to_end(tenant)
-        else:
-            del self._waiters[tenant]
-        return waiter
+        """Let in who waits: by turns, each tenant with as large a part of the room as the others that wait."""
+        while self._waiters:
+            tenant, own = next(iter(self._waiters.items()))
+            waiter = own[0]
+            if not waiter.let.done():
+                room = self._most - self._running
+                number = self._let(min(waiter.most, math.ceil(room / len(self._waiters))))
+                if not number:
+                    return
+                waiter.let.set_result(number)
+            own.popleft()
+            if own:
+                self._waiters.move_to_end(tenant)
+            else:
+                del self._waiters[tenant]
 
     def _poll_later(self) -> None:
         # A slot that another process gives back wakes nobody here.
@@ -210,3 +220,11 @@ class Gate:
             self._poll_later()
         elif self._slots is not None:
             self._slots.want(False)
+
+
+class _Waiter:
+    """Who waits to let up to ``most`` evaluations run; ``let`` is how many it may let."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.let: asyncio.Future[int] = asyncio.get_running_loop().create_future()

@@ -29,7 +29,7 @@ from benchhost.contract import (
     public_fields,
 )
 from benchhost.errors import HookReturned, NotOffered, UnknownDataset, UnknownTask
-from benchhost.evaluation.frames import Answer, Call, InSandbox, Resumed
+from benchhost.evaluation.frames import Answer, InSandbox, Item, Resumed
 from benchhost.registry import LoadedBenchmark, takes_resume_state
 from benchhost.sandbox import open_provider
 from benchhost.scoring import final_score, summarise
@@ -42,18 +42,22 @@ from benchhost.wire.vals import (
     ScoreAnswer,
 )
 
+_encode = msgspec.json.Encoder().encode
+
 
 class Operation(abc.ABC):
-    """One call of one hook."""
+    """One call of one hook, about one item."""
 
     hook: ClassVar[str]
     in_sandbox: ClassVar[bool] = False
     """Whether it is about a sandbox, and so is begun on the event loop, within :meth:`prepared`."""
 
-    def __init__(self, loaded: LoadedBenchmark, call: Call) -> None:
+    def __init__(self, loaded: LoadedBenchmark, number: int, dataset: str, item: Item) -> None:
+        self.number = number
         self._loaded = loaded
-        self._call = call
-        self.number = call.number
+        self._dataset = dataset
+        self._task = item.task
+        self._body = item.body
         self.asked = False
         """Whether the hook has been called: from then on, whatever is raised is the hook's failure."""
 
@@ -101,9 +105,9 @@ class Operation(abc.ABC):
 
     def task(self) -> Task:
         """Find the task that the call is about."""
-        task: Task | None = self.dataset(self._call.dataset).tasks.get(self._call.task)
+        task: Task | None = self.dataset(self._dataset).tasks.get(self._task)
         if task is None:
-            raise UnknownTask(f"Task ID not found: {self._call.task[:200]}")
+            raise UnknownTask(f"Task ID not found: {self._task[:200]}")
         return task
 
     def wrong(self, value: Any, expected: str) -> HookReturned:
@@ -127,7 +131,7 @@ class _GivesResult(Operation):
                 feedback=None if value.feedback is None else str(value.feedback),
             )
             private = None if value.private is None else msgspec.json.encode(value.private)
-            return Answer(self.number, msgspec.json.encode(public), private)
+            return Answer(self.number, _encode(public), private)
         except Exception as error:  # its fields may hold anything, and encoding them run any code of the author's
             raise HookReturned(
                 f"{self._loaded.name}: {self.hook} returned a Result that cannot be kept: {error}"
@@ -140,7 +144,7 @@ class EvaluateResponse(_GivesResult):
     hook = "evaluate_response"
 
     def begin(self) -> Any:
-        return self.ask(self.task(), Response(self._call.body.decode()))
+        return self.ask(self.task(), Response(self._body.decode()))
 
 
 class ResumeResponse(_GivesResult):
@@ -149,7 +153,7 @@ class ResumeResponse(_GivesResult):
     hook = "evaluate_response"
 
     def begin(self) -> Any:
-        resumed = msgspec.msgpack.decode(self._call.body, type=Resumed)
+        resumed = msgspec.msgpack.decode(self._body, type=Resumed)
         return self.resume(self.task(), Response(resumed.text), state=resumed.resume_state)
 
 
@@ -162,7 +166,7 @@ class _InSandbox(Operation):
 
     @asynccontextmanager
     async def prepared(self) -> AsyncIterator[None]:
-        self._place = msgspec.msgpack.decode(self._call.body, type=InSandbox)
+        self._place = msgspec.msgpack.decode(self._body, type=InSandbox)
         provider = await open_provider(self._place.provider, self._place.config)
         try:
             self._sandbox = await provider.get(self._place.id)
@@ -220,7 +224,7 @@ class ProjectTrialResult(_GivesResult):
     hook = "project_trial_result"
 
     def begin(self) -> Any:
-        return self.ask(whole(msgspec.json.decode(self._call.body, type=GivenResult)))
+        return self.ask(whole(msgspec.json.decode(self._body, type=GivenResult)))
 
 
 class Prompt(Operation):
@@ -305,7 +309,7 @@ class CheckAuth(Operation):
     hook = "check_auth"
 
     def begin(self) -> Any:
-        headers = msgspec.msgpack.decode(self._call.body, type=dict[str, str])
+        headers = msgspec.msgpack.decode(self._body, type=dict[str, str])
         return self.ask(headers)
 
     def end(self, value: Any) -> Answer:
@@ -320,7 +324,7 @@ class ResolveTenant(Operation):
     hook = "resolve_tenant"
 
     def begin(self) -> Any:
-        return self.ask(msgspec.msgpack.decode(self._call.body, type=dict[str, str]))
+        return self.ask(msgspec.msgpack.decode(self._body, type=dict[str, str]))
 
     def end(self, value: Any) -> Answer:
         if value is not None and not isinstance(value, str):
@@ -334,7 +338,7 @@ class CheckDatasetAccess(Operation):
     hook = "check_dataset_access"
 
     def begin(self) -> Any:
-        return self.ask(self._call.body.decode(), self._call.dataset)
+        return self.ask(self._body.decode(), self._dataset)
 
     def end(self, value: Any) -> Answer:
         if not isinstance(value, bool):
@@ -366,7 +370,7 @@ class _Scoring(Operation):
 
     def _score(self, given: Given) -> Any:
         named = (given.dataset or "").replace("\n", " ")  # a key of ours is not for callers to make
-        dataset = self.dataset(self._call.dataset or named)
+        dataset = self.dataset(self._dataset or named)
         if given.task_ids != [*dataset.tasks]:  # which is quicker to see than that each is one of them
             unknown = next((task_id for task_id in given.task_ids if task_id not in dataset.tasks), None)
             if unknown is not None:
@@ -385,7 +389,7 @@ class FinalScoreOf(_Scoring):
     """Score bare results: ``POST /final-score/``."""
 
     def begin(self) -> Any:
-        return self._score(of_final_score(self._call.body))
+        return self._score(of_final_score(self._body))
 
     def _answer(self, score: float, metadata: dict[str, Any]) -> FinalScoreAnswer:
         return FinalScoreAnswer(self._given.task_ids, score, metadata)
@@ -395,7 +399,7 @@ class ScoreOf(_Scoring):
     """Score the verdicts of a run: ``POST /v1/score``. The hook is given the same shape as by the other route."""
 
     def begin(self) -> Any:
-        return self._score(of_score(self._call.body))
+        return self._score(of_score(self._body))
 
     def _answer(self, score: float, metadata: dict[str, Any]) -> ScoreAnswer:
         return ScoreAnswer(self._given.run_id, self._given.task_ids, score, metadata)

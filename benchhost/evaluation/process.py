@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import socket
 import subprocess
 import time
@@ -30,6 +29,7 @@ from benchhost.evaluation.frames import (
     Refused,
     State,
 )
+from benchhost.evaluation.outcomes import Lost, Said
 from benchhost.registry import Description
 
 GRACE = 5.0
@@ -38,7 +38,6 @@ GRACE = 5.0
 SILENCE = 2.0
 """Seconds after which a grader that works and says nothing is given no more calls if another one can be had."""
 
-Outcome = Answer | Refused | Failed
 Tell = Callable[[Note | State], None]
 """What is given whatever a hook says before its answer."""
 
@@ -164,37 +163,28 @@ def _hang_up(spawning: asyncio.Future[tuple[int, socket.socket]]) -> None:
 
 
 class Promise(Protocol):
-    """Where the outcome of a call goes: a future, or what takes the place of one."""
+    """Who waits for what comes of a call."""
 
-    def done(self) -> bool:
-        """Whether nobody waits any more."""
-        ...
-
-    def set_result(self, result: Outcome, /) -> None:
-        """Take what the grader answered."""
-        ...
-
-    def set_exception(self, exception: Exception, /) -> None:
-        """Take why it did not answer."""
+    def settle(self, position: int, outcome: Said | Exception, /) -> None:
+        """Take what came of the item at a position of the call: what the grader said, or why it said nothing."""
         ...
 
 
 class _Pending:
     __slots__ = ("call", "promise", "tell")
 
-    def __init__(self, call: Call, promise: Promise, tell: Tell | None) -> None:
-        self.call = call
+    def __init__(self, promise: Promise, call: Call, tell: Tell | None) -> None:
         self.promise = promise
+        self.call = call
         self.tell = tell
 
 
 class GraderProcess:
     """One grader: a plugin, loaded in a process of its own.
 
-    A call's promise is given what the grader answers, or :class:`Lost` when it ended before it answered.
+    A call's promise is given what the grader answers, or :class:`~benchhost.evaluation.outcomes.Lost` when it
+    ended before it answered.
     """
-
-    _numbers = itertools.count(1)
 
     def __init__(self, mother: Zygote, plugin: Plugin) -> None:
         self._mother = mother
@@ -255,26 +245,19 @@ class GraderProcess:
         """Whether nothing was heard of it for long although it works: a hook may hold the interpreter's lock."""
         return bool(self._outstanding) and time.monotonic() - self._heard > SILENCE
 
-    def call(
-        self,
-        promise: Promise,
-        operation: str,
-        dataset: str,
-        task: str,
-        body: bytes,
-        deadline: float,
-        tell: Tell | None = None,
-    ) -> None:
-        """Ask for an operation; ``tell`` is given its messages as they come."""
-        number = next(self._numbers)
-        call = Call(number, operation, dataset, task, body, deadline)
+    def call(self, promise: Promise, call: Call, tell: Tell | None = None) -> None:
+        """Make a call, which is numbered here; ``tell`` is given what its hooks say as it comes."""
+        pending = _Pending(promise, call, tell)
         if self._frames is None:  # it has ended since it was chosen
-            promise.set_exception(Lost(alone=False, blocked=False))
+            lost = Lost(alone=False, blocked=False)
+            for position in range(len(call.items)):
+                promise.settle(position, lost)
             return
         if not self._outstanding:
             self._heard = time.monotonic()
-        self._given += 1
-        self._outstanding[number] = _Pending(call, promise, tell)
+        call.first = self._given
+        self._given += len(call.items)
+        self._outstanding.update(dict.fromkeys(range(call.first, self._given), pending))
         self._frames.send(call)
 
     def check(self) -> None:
@@ -301,8 +284,8 @@ class GraderProcess:
                 pending = self._outstanding.pop(message.number, None)
                 if isinstance(message, Failed) and message.stuck:
                     self.retired = True  # a hook that cannot be stopped is left behind in it
-                if pending is not None and not pending.promise.done():
-                    pending.promise.set_result(message)
+                if pending is not None:
+                    pending.promise.settle(message.number - pending.call.first, message)
             elif isinstance(message, (Note, State)):
                 pending = self._outstanding.get(message.number)
                 if pending is not None and pending.tell is not None:
@@ -320,21 +303,6 @@ class GraderProcess:
         if not self._loading.done():
             self._loading.set_result(None)
         lost = Lost(alone=self._given == 1, blocked=self._blocked)
-        for pending in self._outstanding.values():
-            if not pending.promise.done():
-                pending.promise.set_exception(lost)
-        self._outstanding.clear()
-
-
-class Lost(Exception):
-    """The grader ended before it answered.
-
-    ``alone`` says that it was given no other call, so that none other can have been the cause, nor
-    anything that another has left behind; ``blocked`` that the host ended it, since it had been silent
-    for longer than its calls may take.
-    """
-
-    def __init__(self, *, alone: bool, blocked: bool) -> None:
-        super().__init__("the grader ended before it answered")
-        self.alone = alone
-        self.blocked = blocked
+        outstanding, self._outstanding = self._outstanding, {}
+        for number, pending in outstanding.items():
+            pending.promise.settle(number - pending.call.first, lost)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from benchhost.errors import QuotaReached, StoreFailed
 from benchhost.log import get_logger
-from benchhost.store import Claim, Evaluation, Period, Quota, Store
+from benchhost.store import Evaluation, Period, Quota, Store
 from benchhost.store.quota_records import bounds
 
 _log = get_logger()
@@ -27,6 +27,8 @@ class Spending:
 
     def judged(self, evaluations: Sequence[Evaluation], owner: str) -> None:
         """Learn what came of evaluations: what another process has judged, and what failed for a cause, is free."""
+        if not self.ids:
+            return
         self._judged.update(
             each.id for each in evaluations if each.owner == owner and each.cause is None and each.status != "running"
         )
@@ -51,7 +53,7 @@ class Quotas:
         self._reading = asyncio.Lock()
 
     @asynccontextmanager
-    async def spend(self, claims: Sequence[Claim]) -> AsyncIterator[Spending]:
+    async def spend(self, claims: Sequence[Evaluation]) -> AsyncIterator[Spending]:
         """Count the evaluations that begin, of one tenant and benchmark, until the end of the ``async with``.
 
         Raises :class:`~benchhost.errors.QuotaReached`.
@@ -76,7 +78,7 @@ class Quotas:
             if spending.owed:
                 await self._give_back(tenant, benchmark, spending.owed, now)
 
-    async def _fresh(self, claims: Sequence[Claim]) -> list[str]:
+    async def _fresh(self, claims: Sequence[Evaluation]) -> list[str]:
         """Say which of these evaluations would be begun anew by somebody who has quotas."""
         if not claims:
             return []

@@ -10,9 +10,10 @@ import asyncio
 
 import msgspec
 
-from benchhost.evaluation.evaluator import Context, Evaluator
+from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.frames import InSandbox
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.evaluation.requests import Context
 from benchhost.evaluation.work import digest_of, digest_of_place
 from benchhost.tasks import key_of
 

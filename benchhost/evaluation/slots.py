@@ -26,22 +26,26 @@ class Slots:
         self._held: list[int] = []
         self._flag: int | None = None
 
-    def take(self) -> bool:
-        """Take a slot, if one is free."""
+    def take(self, most: int = 1) -> int:
+        """Take as many slots as are free, but no more than ``most``; return how many these are."""
+        taken = 0
         # The lock of a byte never conflicts within one process, so what is held here is known here.
         for position in range(len(self._free) - 1, -1, -1):
+            if taken == most:
+                break
             slot = self._free[position]
             if self._lock(slot, 1):
                 del self._free[position]
                 self._held.append(slot)
-                return True
-        return False
+                taken += 1
+        return taken
 
-    def give_back(self) -> None:
-        """Give back one of the slots that this process holds."""
-        slot = self._held.pop()
-        self._unlock(slot, 1)
-        self._free.append(slot)
+    def give_back(self, number: int = 1) -> None:
+        """Give back some of the slots that this process holds."""
+        for _ in range(number):
+            slot = self._held.pop()
+            self._unlock(slot, 1)
+            self._free.append(slot)
 
     @property
     def held(self) -> int:

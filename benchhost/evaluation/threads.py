@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,8 @@ class HookThreads:
     A hook that only computes gains nothing from threads, since they share one interpreter lock; a hook
     that waits for a network gains much. So one thread takes job after job, which costs one hop for
     many jobs, and only when it has made no progress for :data:`PATIENCE` are more put to work, up to
-    ``most``. Results are handed to ``on_results`` on the event loop, all that are ready at once.
+    ``most``, and for as long as their jobs take that long. Results are handed to ``on_results`` on the
+    event loop, all that are ready at once.
     """
 
     def __init__(self, most: int, on_results: Callable[[list[Any]], None]) -> None:
@@ -64,32 +66,40 @@ class HookThreads:
                 threading.Thread(target=self._work, daemon=True).start()
 
     def _watch(self, taken_before: int) -> None:
-        if self._results:
-            self._hand_over()
         with self._lock:
-            if not self._jobs:
-                self._watching = False
-                return
-            if self._taken == taken_before:
+            results, self._results = self._results, []
+            # In one hold of the lock: a thread may leave a result and take the last job, which may be long, in one too.
+            self._watching = bool(self._jobs)
+            if self._jobs and self._taken == taken_before:
                 self._put_to_work(max(1, self._threads - self._idle))
-        self._loop.call_later(PATIENCE, self._watch, self._taken)
+        if self._watching:
+            self._loop.call_later(PATIENCE, self._watch, self._taken)
+        if results:
+            self._on_results(results)
 
     def _work(self) -> None:
+        job, number = self._next()
         while True:
-            with self._lock:
-                while not self._jobs:
-                    self._idle += 1
-                    self._lock.wait()
-                job = self._jobs.popleft()
-                self._taken += 1
+            began = time.monotonic()
             result = job()
-            with self._lock:
-                self._results.append(result)
-                # While more is queued, results wait for each other: until they are many, or the next look.
-                if self._told or (self._jobs and len(self._results) < TOGETHER):
-                    continue
+            job, number = self._next(result, after=number, since=began)
+
+    def _next(self, *results: Any, after: int = 0, since: float = 0.0) -> tuple[Callable[[], Any], int]:
+        """Leave what a job resulted in, and wait for the next one; return it with its number."""
+        with self._lock:
+            self._results += results
+            # While more is queued, results wait for each other: until they are many, or the next look.
+            if results and not self._told and not (self._jobs and len(self._results) < TOGETHER):
                 self._told = True
-            self._loop.call_soon_threadsafe(self._hand_over)
+                self._loop.call_soon_threadsafe(self._hand_over)
+            # Where another thread has taken jobs meanwhile, and they only compute, this one would be in its way.
+            rests = after != self._taken and time.monotonic() - since < PATIENCE
+            while rests or not self._jobs:
+                rests = False
+                self._idle += 1
+                self._lock.wait()
+            self._taken += 1
+            return self._jobs.popleft(), self._taken
 
     def _hand_over(self) -> None:
         with self._lock:

@@ -10,7 +10,8 @@ import msgspec
 
 from benchhost.errors import BenchhostError
 from benchhost.evaluation.frames import Answer
-from benchhost.evaluation.hosted import Declined, HostedBenchmark
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.evaluation.outcomes import Declined
 from benchhost.integrity.checks import CHECKS, Checked, Extent, Finding, Report
 from benchhost.integrity.containment import Containment
 from benchhost.registry import HOOKS

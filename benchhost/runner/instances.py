@@ -10,9 +10,11 @@ import msgspec
 
 from benchhost.contract import Environment, Resources, Sandbox, SandboxSpec
 from benchhost.errors import Busy, SandboxError
-from benchhost.evaluation.evaluator import Context, Evaluator
-from benchhost.evaluation.hosted import Declined, HostedBenchmark
+from benchhost.evaluation.evaluator import Evaluator
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.evaluation.outcomes import Declined
 from benchhost.evaluation.own_sandboxes import OwnSandboxes
+from benchhost.evaluation.requests import Context
 from benchhost.evaluation.setups import Setups
 from benchhost.evaluation.work import Instance
 from benchhost.runner.source import Verdict

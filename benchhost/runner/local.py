@@ -9,9 +9,10 @@ import msgspec
 
 from benchhost.contract import EvaluationStatus, FinalScore, Result, Task
 from benchhost.errors import BatchTooLarge, Busy, GradingFailed, UnknownTask
-from benchhost.evaluation.evaluator import Context, Evaluator
-from benchhost.evaluation.evaluator import Submission as Judged
+from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.evaluation.requests import Context
+from benchhost.evaluation.requests import Submission as Judged
 from benchhost.runner.config import SourceKind
 from benchhost.runner.instances import LONGEST_WAIT, Bench, LocalInstances
 from benchhost.runner.source import Instances, Submission, Verdict, Verdicts

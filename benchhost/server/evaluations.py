@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
@@ -26,8 +27,9 @@ from benchhost.errors import (
     UnknownTask,
     UploadsFailed,
 )
-from benchhost.evaluation.evaluator import Context, Submission
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.evaluation.probing import disclosed
+from benchhost.evaluation.requests import Context, Submission
 from benchhost.server.auth import Admitted
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
@@ -69,6 +71,8 @@ _evaluate = msgspec.json.Decoder(EvaluateRequest)
 _batch = msgspec.json.Decoder(BatchRequest)
 _names_dataset = msgspec.json.Decoder(_NamesDataset)
 _encode = msgspec.json.Encoder().encode
+
+_index = operator.attrgetter("index")
 
 STATUS: dict[str, vals.Status] = {"scored": "evaluated", "error": "error", "interrupted": "error"}
 """How a recorded outcome is called on the wire."""
@@ -191,10 +195,10 @@ async def evaluate_batch(call: Call) -> Reply:
     first: list[_BatchVerdict] = await anext(verdicts, [])
     if any(media_type in call.accept for media_type in JSON_LINES):
         return Reply(_lines(first, verdicts), JSON_LINES[0])
-    ordered = {verdict.index: verdict for verdict in first}
+    evaluations = list(first)
     async for group in verdicts:
-        ordered.update((verdict.index, verdict) for verdict in group)
-    evaluations = [ordered[index] for index in range(len(request.submissions))]
+        evaluations += group
+    evaluations.sort(key=_index)
     return Reply(_encode({"run_id": request.run_id, "evaluations": evaluations}))
 
 
@@ -293,7 +297,9 @@ def _known(catalogue: Catalogue, task_id: str) -> None:
 async def _judged(call: Call, request: BatchRequest, catalogue: Catalogue) -> AsyncIterator[list[_BatchVerdict]]:
     submissions = [Submission(item.task_id, item.response) for item in request.submissions]
     context = Context(call.tenant, catalogue.name, request.run_id, catalogue.version or "")
-    async for group in call.host.evaluator.evaluate_many(call.benchmark, context, submissions):
+    evaluator = call.host.evaluator
+    async for group in evaluator.evaluate_many(call.benchmark, context, submissions):
+        policy = evaluator.policies.of(call.benchmark, catalogue.name, call.tenant)
         yield [
             _BatchVerdict(
                 index,
@@ -305,7 +311,7 @@ async def _judged(call: Call, request: BatchRequest, catalogue: Catalogue) -> As
                 evaluation.errors,
             )
             for index, each in group
-            for evaluation in (call.host.evaluator.told(call.benchmark, catalogue.name, each),)
+            for evaluation in (disclosed(each, policy),)
         ]
 
 

@@ -16,7 +16,7 @@ from benchhost.errors import (
     UnknownRun,
     UsageError,
 )
-from benchhost.evaluation.evaluator import Context
+from benchhost.evaluation.requests import Context
 from benchhost.log import get_logger
 from benchhost.receipts import Receipt, SigningKey, encoded
 from benchhost.server.documented import documented

@@ -16,9 +16,10 @@ import msgspec
 
 from benchhost.contract import Result
 from benchhost.errors import ResultWithheld, RunRefused, UnknownRun
-from benchhost.evaluation.evaluator import Context, Evaluator
+from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.probing import disclosed, may_sum, rounded
+from benchhost.evaluation.requests import Context
 from benchhost.receipts import Outcome, Receipt, SigningKey, Statement, seal
 from benchhost.runner import source
 from benchhost.runner.lock import is_locked

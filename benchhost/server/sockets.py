@@ -30,9 +30,10 @@ from benchhost.errors import (
     UnknownTask,
     UnknownVersion,
 )
-from benchhost.evaluation.evaluator import Context, Submission
 from benchhost.evaluation.frames import InSandbox
-from benchhost.evaluation.hosted import Declined, HostedBenchmark
+from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.evaluation.outcomes import Declined
+from benchhost.evaluation.requests import Context, Submission
 from benchhost.evaluation.work import Instance, Resumption, Work
 from benchhost.log import get_logger
 from benchhost.server.auth import POLICY_VIOLATION, Admitted, admit, close_code, parted, pinned, served

@@ -8,10 +8,10 @@ import re
 
 from benchhost import contract
 from benchhost.errors import NotOffered, PayloadRefused, SandboxUnavailable
-from benchhost.evaluation.evaluator import Context, Submission
 from benchhost.evaluation.fresh import InFreshSandbox
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.own_sandboxes import OwnSandboxes
+from benchhost.evaluation.requests import Context, Submission
 from benchhost.evaluation.work import Work
 from benchhost.server.bodies import Room
 from benchhost.server.problems import Conflict, NotFound

@@ -23,8 +23,9 @@ from benchhost.errors import StoreFailed
 from benchhost.store.commits import Commits
 from benchhost.store.migrations import migrate
 from benchhost.store.protocol import Store
-from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, Tried, Try, running
+from benchhost.store.records import Claim, Claimed, Evaluation, Tried, Try, running
 from benchhost.store.sqlite_access import SQLiteAccess
+from benchhost.store.sqlite_outcomes import NotAll, finish_all, finish_each
 from benchhost.store.sqlite_quotas import SQLiteQuotas
 from benchhost.store.sqlite_runs import SQLiteRuns
 
@@ -33,9 +34,12 @@ _FIELDS = Evaluation.__struct_fields__
 _SELECT = f"SELECT {', '.join(_FIELDS)} FROM evaluation"
 _FIND = f"{_SELECT} WHERE id = ?"
 
+_CLAIMED = len(Claim.__struct_fields__)
+"""How many fields an evaluation has when it is claimed: those of a claim come first."""
+
 _INSERT = f"""
-    INSERT INTO evaluation ({", ".join(Claim.__struct_fields__)}, status, attempt)
-    VALUES ({", ".join("?" for _ in Claim.__struct_fields__)}, 'running', 1)
+    INSERT INTO evaluation ({", ".join(_FIELDS[:_CLAIMED])}, status, attempt)
+    VALUES ({", ".join("?" for _ in range(_CLAIMED))}, 'running', 1)
     ON CONFLICT (id) DO NOTHING
 """
 
@@ -44,12 +48,6 @@ _RETRY = """
     SET status = 'running', attempt = ?, owner = ?, started_at = ?,
         result = NULL, private = NULL, errors = NULL, cause = NULL, finished_at = NULL
     WHERE id = ?
-"""
-
-_FINISH = f"""
-    INSERT INTO evaluation ({", ".join(_FIELDS)}) VALUES ({", ".join("?" for _ in _FIELDS)})
-    ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in OUTCOME)}
-    WHERE status = 'running' AND owner = excluded.owner AND attempt = excluded.attempt
 """
 
 _INTERRUPT = "UPDATE evaluation SET status = 'interrupted' WHERE status = 'running' AND owner = ?"
@@ -118,7 +116,15 @@ class SQLiteStore(SQLiteAccess, SQLiteQuotas, SQLiteRuns, Store):
         return await self._writer().write(_claim, claims, durable=False)
 
     async def finish(self, evaluations: Sequence[Evaluation]) -> list[bool]:
-        return await self._writer().write(_finish, evaluations, durable=True)
+        if len(evaluations) > 1:  # almost always all of them are recorded, and many at once cost less
+            try:
+                await self._writer().write(finish_all, evaluations, durable=True)
+            except StoreFailed as failure:
+                if not isinstance(failure.__cause__, NotAll):
+                    raise
+            else:
+                return [True] * len(evaluations)
+        return await self._writer().write(finish_each, evaluations, durable=True)
 
     async def interrupt(self, owner: str, evaluation_id: str | None = None) -> int:
         return await self._writer().write(_interrupt, (owner, evaluation_id), durable=False)
@@ -244,7 +250,7 @@ def _claim(cursor: sqlite3.Cursor, claims: Sequence[Claim]) -> list[Claimed]:
 
 
 def _claim_one(cursor: sqlite3.Cursor, claim: Claim) -> Claimed:
-    if cursor.execute(_INSERT, msgspec.structs.astuple(claim)).rowcount == 1:
+    if cursor.execute(_INSERT, msgspec.structs.astuple(claim)[:_CLAIMED]).rowcount == 1:
         return Claimed(True, running(claim, 1))
     found = _evaluation(cursor.execute(_FIND, (claim.id,)).fetchone())
     if found.status in ("scored", "running"):
@@ -252,18 +258,6 @@ def _claim_one(cursor: sqlite3.Cursor, claim: Claim) -> Claimed:
     attempt = found.attempt + 1
     cursor.execute(_RETRY, (attempt, claim.owner, claim.started_at, claim.id))
     return Claimed(True, running(claim, attempt))
-
-
-def _finish(cursor: sqlite3.Cursor, evaluations: Sequence[Evaluation]) -> list[bool]:
-    rows = [_row(evaluation) for evaluation in evaluations]
-    if len(rows) > 1:  # almost always all of them are kept, and many at once cost less
-        cursor.execute("SAVEPOINT finish")
-        kept = cursor.executemany(_FINISH, rows).rowcount
-        cursor.execute("RELEASE finish" if kept == len(rows) else "ROLLBACK TO finish")
-        if kept == len(rows):
-            return [True] * kept
-        cursor.execute("RELEASE finish")
-    return [cursor.execute(_FINISH, row).rowcount == 1 for row in rows]
 
 
 def _interrupt(cursor: sqlite3.Cursor, of: tuple[str, str | None]) -> int:
@@ -292,18 +286,6 @@ def _keep_state(cursor: sqlite3.Cursor, of: tuple[Evaluation, bytes | None]) -> 
         cursor.execute(_FORGET_STATE, attempt)
     else:
         cursor.execute(_KEEP_STATE, (state, *attempt))
-
-
-def _text(text: str) -> str:
-    """Replace what UTF-8 cannot say: a traceback may quote half a character, and must not stop the record."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _row(evaluation: Evaluation) -> tuple[Any, ...]:
-    """Say in columns what :func:`_evaluation` reads."""
-    *row, errors, cause, finished_at = msgspec.structs.astuple(evaluation)
-    texts = msgspec.json.encode([_text(error) for error in errors]).decode() if errors else None
-    return (*row, texts, None if cause is None else _text(cause), finished_at)
 
 
 def _evaluation(row: Sequence[Any]) -> Evaluation:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from benchhost.evaluation import graders, process
-from benchhost.evaluation.evaluator import Context, Evaluator, Submission
+from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.limits import Limits
 from benchhost.evaluation.owners import Owner
+from benchhost.evaluation.requests import Context, Submission
 from benchhost.evaluation.roster import Hosting, Roster
 from benchhost.store import Evaluation, open_store
 from benchhost.testing import install_plugin

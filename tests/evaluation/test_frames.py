@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchhost.evaluation.frames import Frames, Note
+from benchhost.evaluation.frames import ROOM, Frames, Note
 
 pytestmark = pytest.mark.anyio
 
@@ -46,3 +49,32 @@ async def test_who_waits_for_an_end_that_is_gone_waits_no_longer():
     assert not waiting.done()
     theirs.close()
     await asyncio.wait_for(waiting, 5)
+
+
+@given(
+    sizes=st.lists(st.one_of(st.integers(0, 100), st.integers(ROOM - 100, ROOM + 100)), max_size=8),
+    cuts=st.lists(st.one_of(st.integers(1, 9), st.integers(1, 2 * ROOM)), min_size=1, max_size=9),
+)
+def test_frames_arrive_whole_however_they_are_cut(sizes, cuts):
+    sent = [[Note(number, "x" * size)] for number, size in enumerate(sizes)]
+    frames = [msgspec.msgpack.encode(messages) for messages in sent]
+    stream = b"".join(len(frame).to_bytes(4, "big") + frame for frame in frames)
+
+    async def run() -> None:
+        arrived: list[list[Note]] = []
+        reader = Frames(list[Note], arrived.append, lambda: None)
+        position, turn = 0, 0
+        while position < len(stream):
+            room = reader.get_buffer(-1)
+            piece = stream[position : position + min(len(room), cuts[turn % len(cuts)])]
+            room[: len(piece)] = piece
+            del room
+            reader.buffer_updated(len(piece))
+            # The small cuts are for where frames begin: the rest of a large frame comes in large pieces.
+            position, turn = position + len(piece), turn + 1
+            if turn > 200:
+                cuts[:] = [ROOM]
+        assert arrived == sent
+        assert len(reader.get_buffer(-1)) == ROOM, "the room for a large frame is kept after it"
+
+    asyncio.run(run())

@@ -14,8 +14,8 @@ import structlog.testing
 
 from benchhost.errors import Busy, StoreFailed, UnknownEvaluation
 from benchhost.evaluation import claims
-from benchhost.evaluation.evaluator import Context, Submission
 from benchhost.evaluation.owners import Owner
+from benchhost.evaluation.requests import Context, Submission
 from benchhost.store import Claim, Evaluation, running
 from benchhost.testing import install_plugin
 
@@ -142,7 +142,7 @@ async def test_who_leaves_a_batch_does_not_lose_its_evaluations(hub, calls):
             return
 
     await asyncio.wait_for(first(), 5)
-    await asyncio.wait_for(asyncio.gather(*hub.evaluator._judging), 10)
+    await asyncio.wait_for(asyncio.gather(*hub.evaluator._tasks), 10)
     assert len(calls()) == 20
     again = await hub.judge_all("counting", *((each.task, each.response) for each in submissions))
     assert {evaluation.status for evaluation in again} == {"scored"}
@@ -228,7 +228,7 @@ async def test_an_outcome_that_the_store_cannot_keep_is_an_error_and_can_be_aske
 
 
 def claim_of(hub, response: str, owner: str) -> Claim:
-    claim = hub.evaluator._claimant(hub.roster.get("counting"), Context())("0", response.encode())
+    claim = hub.evaluator._claim(hub.roster.get("counting"), Context(), Submission("0", response))
     return type(claim)(**{name: getattr(claim, name) for name in claim.__struct_fields__} | {"owner": owner})
 
 
@@ -350,6 +350,34 @@ async def test_what_is_begun_and_not_recorded_yet_is_found_and_whoever_records_i
     await eventually(at_rest)
 
 
+async def test_of_a_batch_what_has_ended_is_not_claimed_while_the_others_are_judged(hub, monkeypatch):
+    monkeypatch.setattr(claims, "SOON", 0.05)
+    claimed: list[str] = []
+    claim = hub.store.claim
+
+    async def watched(given):
+        claimed.extend(each.task for each in given)
+        return await claim(given)
+
+    monkeypatch.setattr(hub.store, "claim", watched)
+    await hub.judge_all("counting", ("0", "slow, among quick ones"), *((str(n), "quick") for n in range(1, 8)))
+    assert claimed == ["0"]
+
+
+async def test_what_is_about_to_be_recorded_as_failed_is_not_claimed_anew(hub, monkeypatch):
+    monkeypatch.setattr(claims, "SOON", 0.01)
+    ours = claims.Claims(hub.store, hub.owner, alone=True)
+    failing, slow = claim_of(hub, "about to fail", hub.owner.id), claim_of(hub, "is slow", hub.owner.id)
+    await ours.take([failing, slow])
+    ours.begin([failing.id, slow.id])
+    ours.end([failing.id])
+    await eventually(lambda: hub.store.evaluation(slow.id))
+    assert await hub.store.evaluation(failing.id) is None
+    assert ours.unrecorded(failing.id) == failing
+    ours.forget([failing.id, slow.id])
+    await hub.store.interrupt(hub.owner.id, slow.id)
+
+
 async def taken_away(hub, response: str) -> None:
     """Do as a process does that thinks this one dead."""
     claim = claim_of(hub, response, hub.owner.id)
@@ -429,11 +457,11 @@ async def test_a_batch_that_fails_when_nobody_waits_for_it_any_more_is_told_of_i
             await asyncio.sleep(0.05)
             leaving.cancel()
             await asyncio.wait([leaving])
-            while hub.evaluator._judging:
-                await asyncio.wait(hub.evaluator._judging, timeout=5)
+            while hub.evaluator._tasks:
+                await asyncio.wait(hub.evaluator._tasks, timeout=5)
             gc.collect()
     finally:
         loop.set_exception_handler(None)
     assert unheard == []
-    [line] = [line for line in log if line["event"] == "batch failed"]
+    [line] = [line for line in log if line["event"] == "evaluations failed"]
     assert (line["error"], line["cause"]) == ("StoreFailed", "the disk is full")

@@ -12,7 +12,7 @@ import pytest
 import structlog.testing
 
 from benchhost.evaluation import process
-from benchhost.evaluation.evaluator import Context, Submission
+from benchhost.evaluation.requests import Context, Submission
 
 pytestmark = pytest.mark.anyio
 
@@ -194,7 +194,7 @@ async def test_hundreds_of_evaluations_and_dead_graders_leave_no_descriptor_behi
 async def test_messages_go_to_whoever_listens(hub):
     for name in ("generator", "asyncgenerator", "iterable"):
         benchmark = hub.roster.get(name)
-        claim = hub.evaluator._claimant(benchmark, Context(run="listened"))("7", b"good")
+        claim = hub.evaluator._claim(benchmark, Context(run="listened"), Submission("7", "good"))
         with hub.evaluator.events.listen(claim.id) as messages:
             evaluation = await hub.evaluator.evaluate(benchmark, Context(run="listened"), Submission("7", "good"))
             assert evaluation.id == claim.id
@@ -204,7 +204,7 @@ async def test_messages_go_to_whoever_listens(hub):
 async def test_a_stream_that_only_yields_is_heard_at_once_ends_at_its_deadline_and_holds_up_nobody(hub):
     benchmark = hub.roster.get("asyncgenerator")
     before = [grader._pid for grader in benchmark._graders.processes if not grader.retired]
-    claim = hub.evaluator._claimant(benchmark, Context(run="endless"))("7", b"endless")
+    claim = hub.evaluator._claim(benchmark, Context(run="endless"), Submission("7", "endless"))
     heard = asyncio.Event()
     with hub.evaluator.events.listen(claim.id, heard.set) as messages:
         endless = asyncio.create_task(hub.judge("asyncgenerator", "endless", task="7", run="endless"))

@@ -10,9 +10,9 @@ import pytest
 
 from benchhost.contract import SandboxSpec, Submission
 from benchhost.errors import CommandFailed, HookOverran, HookRaised, HookReturned, SandboxNotFound, SandboxRefused
-from benchhost.evaluation.evaluator import Context
 from benchhost.evaluation.frames import InSandbox, Note, State
-from benchhost.evaluation.hosted import Declined
+from benchhost.evaluation.outcomes import Declined
+from benchhost.evaluation.requests import Context
 from benchhost.evaluation.work import Instance, Resumption
 from benchhost.testing import install_plugin
 
@@ -188,7 +188,7 @@ async def test_an_interrupted_evaluation_goes_on_from_where_it_was(hub, place, t
     (tmp_path / "sandboxes" / place.id / "files/work/done").write_text("done")
     benchmark, work = hub.roster.get("boxes"), Instance("good", place)
     await benchmark.ready()
-    claim = hub.evaluator._claimant(benchmark, Context())("good", work)
+    claim = hub.evaluator._claim(benchmark, Context(), work)
     [claimed] = await hub.store.claim([msgspec.structs.replace(claim, owner="killed")])
     await hub.store.keep_resume_state(claimed.evaluation, b'{"read": 3}')
     with hub.evaluator.events.listen(claim.id) as listener:

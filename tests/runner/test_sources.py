@@ -12,7 +12,7 @@ import pytest
 from benchhost import Benchmark, Response, Task, registry
 from benchhost.errors import DatasetError, HookReturned, UnknownDataset, UnknownTask, UsageError
 from benchhost.evaluation.evaluator import Evaluator
-from benchhost.evaluation.frames import Call
+from benchhost.evaluation.frames import Item
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.limits import Limits
 from benchhost.evaluation.operations import OPERATIONS
@@ -254,7 +254,7 @@ class Odd(Benchmark[Task]):
 
 
 def asked(loaded: Any, operation: str, task: str) -> bytes:
-    made = OPERATIONS[operation](loaded, Call(1, operation, "default", task, b"", 1.0))
+    made = OPERATIONS[operation](loaded, 1, "default", Item(task, b""))
     return made.end(made.begin()).data
 
 
