@@ -80,6 +80,15 @@ async def until(true, within=30.0):
         await anyio.sleep(0.02)
 
 
+async def settled(count):
+    """What is counted, as soon as it stays the same: whoever asked the keeper for something hangs up in a moment."""
+    counted = [count()]
+    while len(counted) < 10 or len(set(counted[-10:])) > 1:
+        await anyio.sleep(0.02)
+        counted.append(count())
+    return counted[-1]
+
+
 def keeper_of(config):
     """The process that holds the lock of the sandboxes' folder."""
     lock = Path(config["folder"], "lock").stat().st_ino
@@ -216,7 +225,7 @@ async def test_what_cannot_be_written_about_a_sandbox_is_its_own_failure(config,
 async def test_a_sandbox_for_which_there_are_no_descriptors_leaves_nothing(config, provider, room):
     well = await provider.create(SandboxSpec())
     keeper = keeper_of(config)
-    before = descriptors_of(keeper)
+    before = await settled(lambda: descriptors_of(keeper))
     limit = resource.prlimit(keeper, resource.RLIMIT_NOFILE)
     resource.prlimit(keeper, resource.RLIMIT_NOFILE, (before + room, limit[1]))
     try:
@@ -319,6 +328,13 @@ async def test_files_beyond_the_disk_end_what_runs(provider):
     del disk
     said = await sandbox.run("fallocate -l 3G /work/a && fallocate -l 3G /work/b && sleep 60", timeout=30)
     assert said.exited.reason == "disk_limit"
+
+
+async def test_files_that_are_removed_and_still_open_count_too(provider):
+    sandbox = await provider.create(SandboxSpec(resources=Resources(disk=4)))
+    greedy = "exec 3> /work/a; rm /work/a; fallocate -l 3G /proc/self/fd/3; fallocate -l 3G /work/b && sleep 60"
+    said = await sandbox.run(greedy, timeout=30)
+    assert said.exited.reason == "disk_limit", said.stderr
 
 
 async def test_a_bomb_of_forks_harms_nobody(provider):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import signal
 import socket
 import time
@@ -15,7 +14,7 @@ from benchhost.sandbox.local import folders, namespaces, quota
 from benchhost.sandbox.local.confinement import PROCESSES, Ends, Plan
 from benchhost.sandbox.local.holder import Habits
 from benchhost.sandbox.local.messages import Message, connect, listen, send
-from benchhost.sandbox.local.root import Space, layer_of
+from benchhost.sandbox.local.root import OWN, Space
 from benchhost.sandbox.local.users import FIRST, take_user
 
 LABEL, OUTSIDE = "label.json", "outside.json"
@@ -77,6 +76,7 @@ class Box:
             opened.callback(os.close, theirs)
             listener = opened.enter_context(listen(folder))
             self.pid = start(self.plan, Ends(listener, lifeline, theirs))
+        self.next_disk = time.monotonic() + DISK_EVERY
 
     def end(self) -> None:
         """Have it end. A holder with namespaces takes everything with it; any other one has to do it itself."""
@@ -152,7 +152,7 @@ def make(folder: str, asked: Message, *, tier: str) -> Box:
 
 
 def _made(folder: str, asked: Message, tier: str, undoing: contextlib.ExitStack) -> Box:
-    box_id = secrets.token_hex(16)
+    box_id = os.urandom(16).hex()
     place = os.path.join(folder, box_id)
     user, group, lease, outside = os.geteuid(), os.getegid(), None, None
     if user == 0:
@@ -197,13 +197,13 @@ def _made(folder: str, asked: Message, tier: str, undoing: contextlib.ExitStack)
         outside=outside,
     )
     if asked["layer"] is not None:
-        box.preparing = _copy(asked["layer"], os.path.join(place, "space", layer_of(image)), user, group)
+        box.preparing = _copy(asked["layer"], os.path.join(place, "space", OWN), user, group)
     return box
 
 
 def _copy(source: str, target: str, user: int, group: int) -> int:
     owner = 'chown -R --no-dereference "$3:$4" "$2"' if os.geteuid() == 0 else ":"
-    return _run(f'cp -a -- "$1" "$2" && {owner}', source, target, str(user), str(group))
+    return _run("sh", "-c", f'cp -a -- "$1" "$2" && {owner}', "sh", source, target, str(user), str(group))
 
 
 def remove(folder: str, told: Message | None = None) -> int | None:
@@ -228,15 +228,16 @@ def remove(folder: str, told: Message | None = None) -> int | None:
                 os.unlink(os.path.join(folder, name))
             os.rmdir(folder)
         return None
-    mode = 'chmod -R u+rwx -- "$@" 2>/dev/null;' if os.geteuid() else ""
-    return _run(f'{mode} exec rm -rf -- "$@"', *([outside] if outside else []), folder)
+    return clear(*([outside] if outside else []), folder)
 
 
-def _run(script: str, *arguments: str) -> int:
-    """Start a script that works on files which nobody trusts: no argument is a pattern or an option to it."""
-    return os.posix_spawn(
-        "/bin/sh",
-        ["sh", "-c", script, "sh", *arguments],
-        {"PATH": PATH},
-        setsigdef=(signal.SIGPIPE, signal.SIGCHLD),
-    )
+def clear(*folders: str) -> int:
+    """Start to take folders away, whatever lies in them; return the process that does it."""
+    if os.geteuid() == 0:
+        return _run("rm", "-rf", "--", *folders)
+    return _run("sh", "-c", 'chmod -R u+rwx -- "$@" 2>/dev/null; exec rm -rf -- "$@"', "sh", *folders)
+
+
+def _run(*command: str) -> int:
+    """Start a program that works on files which nobody trusts: none of their names is a pattern or an option to it."""
+    return os.posix_spawnp(command[0], command, {"PATH": PATH}, setsigdef=(signal.SIGPIPE, signal.SIGCHLD))

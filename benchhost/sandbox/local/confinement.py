@@ -7,11 +7,10 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchhost.sandbox.local import kernel, limits, seccomp
+from benchhost.sandbox.local import kernel, limits
 from benchhost.sandbox.local.holder import Habits, Holder
 from benchhost.sandbox.local.root import Space
 
@@ -48,12 +47,12 @@ class Ends:
     ready: int
 
 
-def hold(plan: Plan, ends: Ends, walls: Callable[[], int], *, keep: int = -1, network: bool, processes: bool) -> None:
+def hold(plan: Plan, ends: Ends, walls: Callable[[], int], *, keep: int = -1, program: bytes, processes: bool) -> None:
     """Put up the walls, become the holder in this process, which was just forked, and never return.
 
     The walls return the directory of what is the sandbox's own, or -1. ``keep`` is one more descriptor that they need.
-    ``network`` says whether there is a namespace of networks, and ``processes`` whether the kernel counts those of the
-    sandbox apart from others.
+    ``program`` is the filter of system calls, and ``processes`` says whether the kernel counts those of the sandbox
+    apart from others.
     """
     try:
         kernel.close_all_but({2, ends.listener.fileno(), ends.lifeline, ends.ready, *([keep] if keep >= 0 else [])})
@@ -62,7 +61,7 @@ def hold(plan: Plan, ends: Ends, walls: Callable[[], int], *, keep: int = -1, ne
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(each, signal.SIG_DFL)
         os.umask(0o022)
-        last = kernel.Filter(seccomp.program(network=network, memory_files=False))
+        last = kernel.Filter(program)
         layer = walls()
         kernel.refuse_new_privileges()
         most = PROCESSES if processes else None
@@ -72,10 +71,13 @@ def hold(plan: Plan, ends: Ends, walls: Callable[[], int], *, keep: int = -1, ne
         holder = Holder(ends.listener, ends.lifeline, plan.habits, layer)
         os.close(ends.ready)
     except BaseException as error:
-        traceback.print_exc()  # for the keeper's log; callers are told no path
-        where = traceback.extract_tb(error.__traceback__)[-1]
+        sys.__excepthook__(type(error), error, error.__traceback__)  # to the keeper's log; callers are told no path
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        function = "" if where is None else where.tb_frame.f_code.co_name
         said = error.strerror if isinstance(error, OSError) else repr(error)
-        os.write(ends.ready, f"{said} ({where.name})".encode())
+        os.write(ends.ready, f"{said} ({function})".encode())
         os._exit(1)
     try:
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 
-from benchhost.sandbox.local import kernel, landlock
+from benchhost.sandbox.local import kernel, landlock, seccomp
 from benchhost.sandbox.local.confinement import Ends, Plan, hold
 from benchhost.sandbox.local.root import PROGRAMS, SETTINGS
 from benchhost.sandbox.local.users import holder_of
@@ -41,9 +41,10 @@ def start(plan: Plan, ends: Ends) -> int:
 
     Raises ``OSError`` when it cannot be forked.
     """
+    program = seccomp.program(network=False, memory_files=False)
     pid = os.fork()
     if pid == 0:
-        hold(plan, ends, lambda: _walls(plan), network=False, processes=plan.user != os.geteuid())
+        hold(plan, ends, lambda: _walls(plan), program=program, processes=plan.user != os.geteuid())
     return pid
 
 

@@ -19,7 +19,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -228,8 +227,8 @@ class Keeper:
         self.orphaned = self.orphaned or box.tier == "landlock"
         try:
             removing = box.tidy_up()
-        except OSError:  # whatever it is, the others are kept; who keeps the folder next tries again
-            traceback.print_exc()
+        except OSError as error:  # whatever it is, the others are kept; who keeps the folder next tries again
+            sys.__excepthook__(type(error), error, error.__traceback__)
         else:
             if removing is not None:
                 self.removing.add(removing)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import platform
 import signal
 import socket
 import struct
 from collections.abc import Iterable
 
-MACHINE = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine().lower(), platform.machine())
+MACHINE = os.uname().machine
 """The machine's name, as the kernel spells it."""
 
 CLONE_NEWNS = 0x0002_0000

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 
-from benchhost.sandbox.local import kernel, mounts, root
+from benchhost.sandbox.local import kernel, mounts, root, seccomp
 from benchhost.sandbox.local.confinement import Ends, Plan, hold
 
 _MAPPED = b"mapped"
@@ -22,6 +22,7 @@ def start(plan: Plan, ends: Ends) -> int:
     Raises ``OSError`` when it cannot be forked here.
     """
     as_root = os.geteuid() == 0
+    program = seccomp.program(network=True, memory_files=False)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         pid = kernel.clone(kernel.ALL_NAMESPACES)
@@ -31,7 +32,7 @@ def start(plan: Plan, ends: Ends) -> int:
                 ends,
                 lambda: _walls(plan, theirs, as_root=as_root),
                 keep=theirs.fileno(),
-                network=True,
+                program=program,
                 processes=True,
             )
         try:

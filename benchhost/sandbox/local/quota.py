@@ -61,9 +61,10 @@ def _proportional(pid: int) -> int:
 def disk_used(folder: str, holder: int, most: int) -> int:
     """Return the bytes that lie in a folder which nobody trusts, or more than ``most`` as soon as there are more.
 
-    Files that have been removed and are still open in the sandbox count as well. No link is followed.
+    Files that have been removed and are still open in the sandbox count as well, wherever they lay: an overlay does
+    not say which disk is below. Only what lies in no file system is none of it. No link is followed.
     """
-    device = os.stat(folder).st_dev
+    nowhere = _device_of_nowhere()
     used = 0
     for size in _sizes(folder):
         used += size
@@ -74,9 +75,18 @@ def disk_used(folder: str, holder: int, most: int) -> int:
             for name in os.listdir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
                     status = os.stat(f"/proc/{pid}/fd/{name}")
-                    if status.st_nlink == 0 and stat.S_ISREG(status.st_mode) and status.st_dev == device:
+                    if status.st_nlink == 0 and stat.S_ISREG(status.st_mode) and status.st_dev != nowhere:
                         used += status.st_blocks * _BLOCK
     return used
+
+
+def _device_of_nowhere() -> int:
+    """Return what the kernel says of files in memory that lie in no directory, such as the input of a command."""
+    file = os.memfd_create("nowhere", os.MFD_CLOEXEC)
+    try:
+        return os.fstat(file).st_dev
+    finally:
+        os.close(file)
 
 
 def _sizes(folder: str) -> Iterator[int]:

@@ -10,6 +10,7 @@ The layout of ``struct seccomp_data`` and of an instruction is in ``linux/seccom
 from __future__ import annotations
 
 import errno
+import functools
 import struct
 from collections.abc import Iterable
 
@@ -145,6 +146,7 @@ _ALLOW, _REFUSE, _KILL = 0x7FFF_0000, 0x0005_0000, 0x8000_0000
 Instruction = tuple[int, int, int, int]
 
 
+@functools.cache
 def program(*, network: bool = True, memory_files: bool = True, builds: bool = False) -> bytes:
     """Return the filter, for :class:`~benchhost.sandbox.local.kernel.Filter`.
 
@@ -152,6 +154,7 @@ def program(*, network: bool = True, memory_files: bool = True, builds: bool = F
     are no sockets at all, but pairs of connected ones, and nothing of System V. ``memory_files`` are files that lie
     in memory and in no directory, which is where only a cgroup counts them. ``builds`` says that whoever loads it has
     yet to put up walls around children, who then load :func:`rest` as well.
+    It is put together once, in the process that others are forked from.
 
     Raises ``OSError`` on a machine whose system calls are not known.
     """

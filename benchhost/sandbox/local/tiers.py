@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 from collections.abc import Iterator
 
 from benchhost.sandbox.local import boxes, landlock
@@ -86,7 +85,7 @@ def _unsuitable(tier: str) -> str | None:
 
 def _tried(tier: str, folder: str) -> str | None:
     probes = os.path.join(folder, "probe")
-    shutil.rmtree(probes, ignore_errors=True)
+    _clear(probes)
     os.mkdir(probes, 0o755)
     canary = os.path.join(probes, _CANARY)
     with open(canary, "w", encoding="utf-8") as file:
@@ -115,7 +114,12 @@ def _tried(tier: str, folder: str) -> str | None:
             if removing is not None:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(removing, 0)
-        shutil.rmtree(probes, ignore_errors=True)
+        _clear(probes)
+
+
+def _clear(folder: str) -> None:
+    with contextlib.suppress(ChildProcessError):  # it is reaped already
+        os.waitpid(boxes.clear(folder), 0)
 
 
 def _found(box: Box) -> Iterator[str]:
