@@ -22,6 +22,7 @@ from benchhost.errors import (
     SandboxNotFound,
     SandboxUnavailable,
     SandboxUnsupported,
+    TooLarge,
     UnknownSandbox,
 )
 from benchhost.evaluation.own_sandboxes import HOST, TENANT, OwnSandboxes
@@ -29,7 +30,7 @@ from benchhost.sandbox.local.images import is_path
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import FileRefused, SandboxesNotAllowed, answer_to
-from benchhost.server.raw import JSON_LINES, OCTETS, READING, checked_headers
+from benchhost.server.raw import JSON_LINES, OCTETS, READING, checked_headers, discard_rest
 from benchhost.server.sandbox_access import own_sandbox, public_id
 from benchhost.wire import sandboxes as wire
 from benchhost.wire.bodies import decode
@@ -199,19 +200,21 @@ def _shown(own: OwnSandboxes, info: SandboxInfo) -> wire.SandboxAnswer:
 
 async def _json(request: AnyRequest, host: Host) -> bytes:
     """Read a body that must be declared to be JSON: a page of another site may not send that unasked."""
-    checked_headers(request.scope, host)
-    return await _read(request, host)
+    return await _read(request, host, json=True)
 
 
 async def _octets(request: AnyRequest, host: Host) -> bytes:
-    checked_headers(request.scope, host, json=False)
-    return await _read(request, host)
+    return await _read(request, host, json=False)
 
 
-async def _read(request: AnyRequest, host: Host) -> bytes:
+async def _read(request: AnyRequest, host: Host, *, json: bool) -> bytes:
     room = host.bodies.room()
     try:
+        checked_headers(request.scope, host, json=json)
         return await host.bodies.read(request.receive, room)
+    except (TooLarge, Busy):
+        await discard_rest(request.receive)
+        raise
     finally:
         room.let_go()
 

@@ -18,7 +18,14 @@ import psutil
 import pytest
 
 from benchhost.contract import Resources, SandboxSpec
-from benchhost.errors import SandboxBusy, SandboxFileError, SandboxNotFound, SandboxUnavailable, SandboxUnsupported
+from benchhost.errors import (
+    SandboxBusy,
+    SandboxError,
+    SandboxFileError,
+    SandboxNotFound,
+    SandboxUnavailable,
+    SandboxUnsupported,
+)
 from benchhost.sandbox.local import landlock
 from benchhost.sandbox.local.provider import LocalProvider
 from benchhost.testing.sandboxes import ProviderSuite
@@ -236,6 +243,27 @@ async def test_a_sandbox_for_which_there_are_no_descriptors_leaves_nothing(confi
     assert (await well.run("echo well")).text == "well\n"
     await until(lambda: descriptors_of(keeper) == before)
     await until(lambda: len(folders_in(config)) == 1)
+
+
+@pytest.mark.parametrize("room", range(7))
+async def test_a_command_for_which_the_host_has_no_descriptors_leaves_none_open(provider, room):
+    sandbox = await provider.create(SandboxSpec())
+    assert (await sandbox.run("cat", stdin=b"well")).text == "well"
+    before = descriptors_of(os.getpid())
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fillers = [os.open("/dev/null", os.O_RDONLY)]
+    while fillers[-1] < before + 20:  # so that none below is free
+        fillers.append(os.open("/dev/null", os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (fillers[-1] + 1 + room, limit[1]))
+    try:
+        with pytest.raises(SandboxError, match="Too many open files"):
+            await sandbox.run("cat", stdin=b"well")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        for each in fillers:
+            os.close(each)
+    assert descriptors_of(os.getpid()) == before
+    assert (await sandbox.run("cat", stdin=b"well")).text == "well"
 
 
 async def test_whoever_opens_it_at_the_same_time_shares_a_keeper(config):

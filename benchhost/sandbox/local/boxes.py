@@ -15,7 +15,7 @@ from benchhost.sandbox.local.confinement import PROCESSES, Ends, Plan
 from benchhost.sandbox.local.holder import Habits
 from benchhost.sandbox.local.messages import Message, connect, listen, send
 from benchhost.sandbox.local.root import OWN, Space
-from benchhost.sandbox.local.users import FIRST, take_user
+from benchhost.sandbox.local.users import FIRST, take, take_user
 
 LABEL, OUTSIDE = "label.json", "outside.json"
 """What a sandbox's folder says about it; and what of it is elsewhere, to be tidied up by whoever finds it."""
@@ -166,6 +166,8 @@ def _made(folder: str, asked: Message, tier: str, undoing: contextlib.ExitStack)
     space = Space(None, asked["disk"] * GB)
     places: dict[str, str] = {}
     if not has_root:
+        if lease is not None:
+            folders.end_all_of(user)  # whose last sandbox may have lost its keeper a moment ago
         space.folder = _BASE + box_id
         outside = {"folder": space.folder, "user": user if lease else None}
         with open(os.path.join(place, OUTSIDE), "w", encoding="utf-8") as file:
@@ -218,7 +220,8 @@ def remove(folder: str, told: Message | None = None) -> int | None:
         if told is None:
             with open(os.path.join(folder, OUTSIDE), encoding="utf-8") as file:
                 told = json.load(file)
-        if told["user"] is not None and told["user"] >= FIRST:
+            _end_what_was_left(told["user"])
+        elif told["user"] is not None:
             folders.end_all_of(told["user"])
         if os.path.basename(folder) == told["folder"].removeprefix(_BASE):
             outside = told["folder"]
@@ -229,6 +232,14 @@ def remove(folder: str, told: Message | None = None) -> int | None:
             os.rmdir(folder)
         return None
     return clear(*([outside] if outside else []), folder)
+
+
+def _end_what_was_left(user: int | None) -> None:
+    """End what still runs as the user of a sandbox whose keeper is gone, unless another sandbox has the user by now."""
+    lease = take(user) if user is not None and user >= FIRST else None
+    if user is not None and lease is not None:
+        with lease:
+            folders.end_all_of(user)
 
 
 def clear(*folders: str) -> int:

@@ -47,13 +47,14 @@ def connect(folder: str) -> socket.socket:
     many wait to be answered.
     """
     place = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.setblocking(False)
     try:
-        connection.connect(f"/proc/self/fd/{place}/{NAME}")
-    except BaseException:
-        connection.close()
-        raise
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.setblocking(False)
+        try:
+            connection.connect(f"/proc/self/fd/{place}/{NAME}")
+        except BaseException:
+            connection.close()
+            raise
     finally:
         os.close(place)
     return connection

@@ -28,26 +28,36 @@ class Pipes:
     """The three ends of a command that the sandbox is given, and the two that are kept."""
 
     def __init__(self, stdin: bytes) -> None:
-        self.out, self._their_out = os.pipe2(os.O_CLOEXEC)
-        self.err, self._their_err = os.pipe2(os.O_CLOEXEC)
-        self._their_in = _readable(stdin)
-        for file in (self.out, self.err):
-            os.set_blocking(file, False)
-
-    @property
-    def theirs(self) -> tuple[int, int, int]:
+        self._opened: set[int] = set()
+        try:
+            self.out, their_out = self._pipe()
+            self.err, their_err = self._pipe()
+            their_in = _readable(stdin)
+        except BaseException:  # there are no descriptors left, say
+            self.close()
+            raise
+        self._opened.add(their_in)
+        self.theirs = their_in, their_out, their_err
         """What the command gets: its input, output and error output."""
-        return self._their_in, self._their_out, self._their_err
+
+    def _pipe(self) -> tuple[int, int]:
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        self._opened |= {ours, theirs}
+        os.set_blocking(ours, False)
+        return ours, theirs
 
     def give_away(self) -> None:
         """Close what the command has got by now."""
-        for file in self.theirs:
-            os.close(file)
+        self._close(self._opened.intersection(self.theirs))
 
     def close(self) -> None:
-        """Close what was kept."""
-        for file in (self.out, self.err):
+        """Close what is still open."""
+        self._close(self._opened)
+
+    def _close(self, files: set[int]) -> None:
+        for file in files:
             os.close(file)
+        self._opened = self._opened - files
 
 
 def _readable(data: bytes) -> int:
@@ -55,10 +65,14 @@ def _readable(data: bytes) -> int:
     if not data:
         return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     file = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with open(file, "wb", closefd=False) as writing:
-        writing.write(data)
-    fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
-    os.lseek(file, 0, os.SEEK_SET)
+    try:
+        with open(file, "wb", closefd=False) as writing:
+            writing.write(data)
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+        os.lseek(file, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(file)
+        raise
     return file
 
 

@@ -51,9 +51,15 @@ class LocalSandbox(Sandbox):
             "env": dict(env or {}),
             "timeout": timeout,
         }
-        connection = await self._connected()
-        pipes = Pipes(stdin)
-        process = LocalProcess(connection, pipes, timeout, max_output)
+        with contextlib.ExitStack() as undoing:
+            connection = undoing.enter_context(await self._connected())
+            try:
+                pipes = Pipes(stdin)
+                undoing.callback(pipes.close)
+                process = LocalProcess(connection, pipes, timeout, max_output)
+            except OSError as error:
+                raise SandboxError(f"no command can be started from here: {error.strerror}") from error
+            undoing.pop_all()
         try:
             try:
                 messages.send(connection, request, pipes.theirs)
@@ -111,6 +117,8 @@ class LocalSandbox(Sandbox):
             return await connected(self._folder)
         except (FileNotFoundError, ConnectionRefusedError):
             raise SandboxNotFound(f"the sandbox {self.id} is gone") from None
+        except OSError as error:
+            raise SandboxError(f"the sandbox {self.id} cannot be reached from here: {error.strerror}") from error
 
 
 def _program(command: object) -> list[str]:

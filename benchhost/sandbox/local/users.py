@@ -23,11 +23,18 @@ def take_user() -> tuple[int, socket.socket]:
     Raises ``OSError`` when there is none left.
     """
     for user in range(FIRST, FIRST + COUNT):
-        lease = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            lease.bind(f"\0benchhost-user-{user}")
-        except OSError:
-            lease.close()
-        else:
+        lease = take(user)
+        if lease is not None:
             return user, lease
     raise OSError(11, "every user for sandboxes is taken")
+
+
+def take(user: int) -> socket.socket | None:
+    """Take an id, unless a sandbox of this machine has it, whoever keeps that."""
+    lease = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        lease.bind(f"\0benchhost-user-{user}")
+    except OSError:
+        lease.close()
+        return None
+    return lease
