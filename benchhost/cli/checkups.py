@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import stat
@@ -18,7 +19,7 @@ from benchhost.errors import BenchhostError
 from benchhost.settings import CONFIG_FILE, CONFIG_VARIABLE, Settings, describe
 
 if TYPE_CHECKING:
-    from benchhost.contract import Capabilities
+    from benchhost.contract import Capabilities, Provider
 
 Outcome = Literal["ok", "warning", "problem"]
 """``problem``: it is less than what the settings ask for, or a secret lies open."""
@@ -38,6 +39,7 @@ async def examine(settings: Settings, config: Path | None) -> AsyncIterator[Chec
     """Look at everything, one after the other."""
     yield _python()
     yield await _sandboxes(settings)
+    yield await _judge()
     yield _access(settings)
     yield await _uploads(settings)
     yield _secrets(settings, config)
@@ -64,12 +66,13 @@ async def _sandboxes(settings: Settings) -> Checkup:
             provider = await open_provider(name, config)
             try:
                 found = await provider.capabilities()
+                said = _told(name, found) + _groups_told(provider)
             finally:
                 await provider.aclose()
     except BenchhostError as error:
         lowest = f"the settings ask for {settings.sandbox} and an isolation of at least {settings.min_isolation}"
         return Checkup("sandboxes", "problem", [str(error), lowest])
-    return Checkup("sandboxes", "warning" if found.why else "ok", _told(name, found))
+    return Checkup("sandboxes", "warning" if found.why else "ok", said)
 
 
 def _told(name: str, found: Capabilities) -> list[str]:
@@ -85,6 +88,28 @@ def _told(name: str, found: Capabilities) -> list[str]:
     if name == "local":
         said.append("`benchhost sandbox escape-suite` tries to get out")
     return said
+
+
+def _groups_told(provider: Provider) -> list[str]:
+    from benchhost.sandbox.local.provider import LocalProvider
+
+    if not isinstance(provider, LocalProvider):
+        return []
+    if provider.without_cgroups is None:
+        return ["cgroups keep the limits of memory, processes and cores"]
+    return [f"no cgroups keep limits: {provider.without_cgroups}. To have them, see docs/sandboxes.md"]
+
+
+async def _judge() -> Checkup:
+    from benchhost.sandbox.judge.proof import prove
+
+    try:
+        found = await asyncio.to_thread(prove)
+    except BenchhostError as error:
+        return Checkup("judge", "warning", [f"no code of models can be judged here: {error}"])
+    if found:
+        return Checkup("judge", "problem", [f"the judge of code does not hold here: {each}" for each in found])
+    return Checkup("judge", "ok", ["code is judged, proved with right, wrong and hostile answers"])
 
 
 def _access(settings: Settings) -> Checkup:

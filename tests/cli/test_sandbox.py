@@ -214,10 +214,14 @@ def checks(benchhost):
 def test_the_doctor_says_what_is_enforced_here(checks, state) -> None:
     code, found = checks()
     assert code == 0
-    assert list(found) == ["python", "sandboxes", "access", "uploads", "secrets", "store", "plugins"]
+    assert list(found) == ["python", "sandboxes", "judge", "access", "uploads", "secrets", "store", "plugins"]
     sandboxes = "\n".join(found["sandboxes"]["said"])
     assert "isolation " in sandboxes
     assert "limit of memory: " in sandboxes
+    assert "cgroups keep" in sandboxes
+    assert found["judge"] == {
+        "name": "judge", "outcome": "ok", "said": ["code is judged, proved with right, wrong and hostile answers"]
+    }  # fmt: skip
     assert found["access"]["outcome"] == "warning", "everybody is let in, and that is to be said"
     assert not state.exists(), "looking changes nothing"
 

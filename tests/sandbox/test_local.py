@@ -1,6 +1,7 @@
 """Sandboxes on this machine: what every provider must do, and what these promise beyond, whoever the host is."""
 
 import asyncio
+import json
 import os
 import re
 import resource
@@ -340,6 +341,31 @@ async def test_a_process_gets_no_more_memory_than_the_sandbox(provider):
     assert said.text.strip() != str(1200 * 1024 * 1024)
 
 
+async def test_a_process_that_a_cgroup_ends_was_ended_for_its_memory(provider):
+    if provider.without_cgroups:
+        pytest.skip(f"no cgroups here: {provider.without_cgroups}")
+    assert (await provider.capabilities()).limits["memory"] == "hard"
+    sandbox = await provider.create(SandboxSpec(resources=Resources(memory=1)))
+    greedy = "for i in 1 2 3 4; do head -c 500M /dev/zero | tail -c 500M | sleep 60 & done; wait"
+    said = await sandbox.run(greedy, timeout=60)
+    assert said.exited.reason == "memory_limit"
+    assert (await sandbox.run("echo well")).text == "well\n"
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is but one core")
+async def test_a_sandbox_has_as_many_cores_as_it_was_given(provider):
+    sandbox = await provider.create(SandboxSpec(resources=Resources(vcpu=1)))
+    busy = (
+        "import os, time; os.fork(); end = time.time() + 1\nwhile time.time() < end: pass\nprint(time.process_time())"
+    )
+    used = sum(map(float, (await sandbox.run(["python3", "-c", busy])).text.split()))
+    assert 0 < used < 1.4
+    if provider.without_cgroups:
+        assert (await sandbox.run("nproc")).text == "1\n"
+        more = await sandbox.run(["python3", "-c", "import os; os.sched_setaffinity(0, range(os.cpu_count()))"])
+        assert b"PermissionError" in more.stderr
+
+
 async def test_files_in_memory_may_be_as_large_as_the_disk(provider):
     sandbox = await provider.create(SandboxSpec(resources=Resources(disk=1)))
     said = await sandbox.run("for i in 1 2 3; do head -c 400M /dev/zero > /work/$i || exit 9; done", timeout=60)
@@ -432,6 +458,27 @@ async def test_without_namespaces_there_is_a_folder_and_nothing_else(walled, tmp
     await sandbox.run("ln -s /etc/passwd link")
     with pytest.raises(SandboxFileError):
         await sandbox.read("/work/link")
+
+
+def leave_behind(config, *, user):
+    """What a keeper leaves that was killed, of a sandbox without namespaces."""
+    name = "0" * 32
+    place = Path(config["folder"], "sandboxes", name)
+    place.mkdir(parents=True)
+    (place / "outside.json").write_text(json.dumps({"folder": f"/tmp/benchhost-{name}", "user": user}))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has other users")
+async def test_the_user_of_a_sandbox_whose_keeper_was_killed_may_be_anothers_by_now(config, tmp_path):
+    async with await opened({"folder": str(tmp_path / "others"), "isolation": "uid"}) as others:
+        sandbox = await others.create(SandboxSpec())
+        user = (await sandbox.run("id -u")).text.strip()
+        leave_behind(config, user=int(user))
+        running = asyncio.create_task(sandbox.run("sleep 1; echo still there"))
+        await sandbox.run("true")
+        async with await opened(config) as mine:
+            assert await mine.list() == []
+        assert (await running).text == "still there\n"
 
 
 @pytest.mark.parametrize("way", ["deleted", "holder", "keeper"])

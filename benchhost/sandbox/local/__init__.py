@@ -8,7 +8,7 @@ Two kinds of modules stand side by side. What the *keeper* and the *holders* con
 
     host, its workers, graders              keeper                    sandbox
     provider ─▶ sandbox ─▶ process, files   keeper ── confinement ──▶ holder (pid 1) ── execution ──▶ a command
-         │          │                         ▲  └ quota, cgroups     ▲    root, mounts, kernel,
+         │          │                         ▲  └ cgroups, quota     ▲    root, mounts, kernel,
          └──────────┼─────────────────────────┘ keeper.socket         │    seccomp, landlock, limits
                     └─────────────────────────────────────────────────┘ holder.socket
 """

@@ -9,8 +9,10 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from benchhost.sandbox.local import folders, namespaces, quota
+from benchhost.sandbox.local.cgroups import Group, Groups
 from benchhost.sandbox.local.confinement import PROCESSES, Ends, Plan
 from benchhost.sandbox.local.holder import Habits
 from benchhost.sandbox.local.messages import Message, connect, listen, send
@@ -40,7 +42,7 @@ _BASE = "/tmp/benchhost-"  # noqa: S108 - its name cannot be guessed
 class Box:
     """A sandbox. ``pid`` is its holder's, ``preparing`` that of the process which copies its files before.
 
-    ``outside`` is what its folder says of what is elsewhere, if anything is.
+    ``outside`` is what its folder says of what is elsewhere, if anything is, and ``group`` its cgroup, if it has one.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Box:
     stays: bool
     lease: socket.socket | None = None
     outside: Message | None = None
+    group: Group | None = None
     pid: int = -1
     lifeline: int = -1
     ready: int = -1
@@ -75,7 +78,7 @@ class Box:
             self.ready, theirs = os.pipe2(os.O_CLOEXEC)
             opened.callback(os.close, theirs)
             listener = opened.enter_context(listen(folder))
-            self.pid = start(self.plan, Ends(listener, lifeline, theirs))
+            self.pid = start(self.plan, Ends(listener, lifeline, theirs), self.group)
         self.next_disk = time.monotonic() + DISK_EVERY
 
     def end(self) -> None:
@@ -84,7 +87,9 @@ class Box:
         if self.pid > 0 and self.tier == "namespaces":
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-        elif self.lifeline >= 0:
+        elif self.pid > 0 and self.group is not None:
+            self.group.end()
+        if self.tier != "namespaces" and self.lifeline >= 0:
             os.close(self.lifeline)
             self.lifeline = -1
 
@@ -95,7 +100,11 @@ class Box:
                 os.close(file)
         self.lifeline = self.ready = -1
         with self.lease or contextlib.nullcontext():
-            return remove(self.folder, self.outside)
+            try:
+                return remove(self.folder, self.outside)
+            finally:
+                if self.group is not None:
+                    self.group.remove()
 
     def write_label(self) -> None:
         """Say what there is, now that it is ready."""
@@ -112,12 +121,14 @@ class Box:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)  # somebody in there has stopped it
         active = quota.is_active(self.pid)
-        self.next_look = now + (MEMORY_EVERY if active else IDLE_EVERY)
+        counted_by_us = self.tier == "landlock" and self.group is None
+        self.next_look = now + (MEMORY_EVERY if active or counted_by_us else IDLE_EVERY)
         if not active:
             return
-        processes, memory = quota.memory_used(self.pid, self.plan.memory)
-        if memory > self.plan.memory or processes > 2 * PROCESSES:
-            self.overrun("memory_limit")
+        if self.group is None or self.plan.space.folder is None:  # a group counts files in memory as well
+            processes, memory = quota.memory_used(self.pid, self.plan.memory)
+            if memory > self.plan.memory or processes > (PROCESSES if counted_by_us else 2 * PROCESSES):
+                self.overrun("memory_limit")
         if self.plan.space.folder is not None and self.measuring is None and now >= self.next_disk:
             self.next_disk = now + DISK_EVERY
             self._measure(self.plan.space.folder)
@@ -140,15 +151,34 @@ class Box:
             send(connection, {"op": "overrun", "reason": reason})
 
 
-def make(folder: str, asked: Message, *, tier: str) -> Box:
-    """Make the place of a sandbox in the folder of all of them.
+def make(folder: str, asked: Message, *, tier: str, groups: Groups | None = None) -> Box:
+    """Make the place of a sandbox in the folder of all of them, and its cgroup where there are any.
 
     Raises ``OSError``.
     """
     with contextlib.ExitStack() as undoing:
         box = _made(folder, asked, tier, undoing)
+        if groups is not None:
+            in_memory = 0 if box.plan.space.folder is not None else box.plan.space.size
+            room = box.plan.memory + in_memory
+            box.group = groups.make(box.id, memory=room, processes=PROCESSES, cores=asked["vcpu"])
+        else:
+            box.plan.cores = _some_cores(asked["vcpu"])
         undoing.pop_all()
     return box
+
+
+def _some_cores(many: int) -> frozenset[int] | None:
+    """Choose cores for a sandbox, other ones than for the last; ``None`` when it may have all of them."""
+    global _turn  # noqa: PLW0603 - whose turn it is, is known to nobody else
+    there = sorted(os.sched_getaffinity(0))
+    if many >= len(there):
+        return None
+    _turn += many
+    return frozenset(there[(_turn + each) % len(there)] for each in range(many))
+
+
+_turn = 0
 
 
 def _made(folder: str, asked: Message, tier: str, undoing: contextlib.ExitStack) -> Box:
@@ -177,9 +207,9 @@ def _made(folder: str, asked: Message, tier: str, undoing: contextlib.ExitStack)
         space.folder = os.path.join(place, "space")
         os.mkdir(space.folder, 0o755)
         os.chown(space.folder, user, group)
-    inside = 0 if image is not None else 1000 if has_root else user
-    home = "/root" if image is not None else places.get("/home/user", "/home/user")
-    env = {"PATH": PATH, "HOME": home, "USER": "user" if inside else "root", "LANG": "C.UTF-8"}
+    own: list[Any] = [1000, 1000, "user", "/home/user"] if has_root else [user, group, "user", places["/home/user"]]
+    inside, its_group, name, home = asked["user"] or own
+    env = {"PATH": PATH, "HOME": home, "USER": name, "LANG": "C.UTF-8"}
     if places:
         env["TMPDIR"] = places["/tmp"]  # noqa: S108 - of the sandbox
     habits = Habits({**env, **asked["env"]}, asked["cwd"], asked["idle_timeout"], asked["lifetime"], places)
@@ -187,7 +217,7 @@ def _made(folder: str, asked: Message, tier: str, undoing: contextlib.ExitStack)
         id=box_id,
         folder=place,
         tier=tier,
-        plan=Plan(habits, space, user, group, inside, asked["memory"] * GB, image),
+        plan=Plan(habits, space, user, group, (inside, its_group), asked["memory"] * GB, image),
         label={
             "id": box_id,
             "labels": asked["labels"],

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchhost.sandbox.local import kernel, limits
+from benchhost.sandbox.local import kernel, limits, seccomp
+from benchhost.sandbox.local.cgroups import Group
 from benchhost.sandbox.local.holder import Habits, Holder
 from benchhost.sandbox.local.root import Space
 
@@ -22,17 +23,19 @@ PROCESSES = 256
 class Plan:
     """What a sandbox is to be.
 
-    ``user`` and ``group`` are whose it is on this machine, ``inside`` who that is in there. ``memory`` is in bytes,
-    of each process. ``image`` is the folder of a root, if it has one.
+    ``user`` and ``group`` are whose it is on this machine, ``inside`` who these are in there. ``memory`` is in bytes,
+    of each process. ``image`` is the folder of a root, if it has one. ``cores`` are those on which it runs, where no
+    cgroup counts its time.
     """
 
     habits: Habits
     space: Space
     user: int
     group: int
-    inside: int
+    inside: tuple[int, int]
     memory: int
     image: str | None = None
+    cores: frozenset[int] | None = None
 
 
 @dataclass
@@ -47,28 +50,55 @@ class Ends:
     ready: int
 
 
-def hold(plan: Plan, ends: Ends, walls: Callable[[], int], *, keep: int = -1, program: bytes, processes: bool) -> None:
+def fork(group: Group | None, namespaces: int = 0) -> int:
+    """Fork a holder, in the cgroup of its sandbox if there is one.
+
+    Raises ``OSError``.
+    """
+    if group is None:
+        return kernel.clone(namespaces)
+    try:
+        return kernel.clone(namespaces, group.place)
+    except OSError:  # an old kernel, or a container's filter, knows no such call
+        pid = kernel.clone(namespaces)
+    if pid:
+        try:
+            group.add(pid)
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+    return pid
+
+
+def hold(
+    plan: Plan, ends: Ends, walls: Callable[[], int], *, keep: int = -1, events: int, program: bytes, tier: str
+) -> None:
     """Put up the walls, become the holder in this process, which was just forked, and never return.
 
     The walls return the directory of what is the sandbox's own, or -1. ``keep`` is one more descriptor that they need.
-    ``program`` is the filter of system calls, and ``processes`` says whether the kernel counts those of the sandbox
-    apart from others.
+    ``events`` is the file of what the memory of its cgroup leads to, or -1. ``program`` is the filter of system calls.
     """
     try:
-        kernel.close_all_but({2, ends.listener.fileno(), ends.lifeline, ends.ready, *([keep] if keep >= 0 else [])})
+        kernel.close_all_but(
+            {2, ends.listener.fileno(), ends.lifeline, ends.ready, *(each for each in (keep, events) if each >= 0)}
+        )
         nothing = os.open("/dev/null", os.O_RDWR)  # becomes 0
         os.dup2(nothing, 1)
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(each, signal.SIG_DFL)
         os.umask(0o022)
         last = kernel.Filter(program)
+        if plan.cores is not None:
+            os.sched_setaffinity(0, plan.cores)
         layer = walls()
         kernel.refuse_new_privileges()
-        most = PROCESSES if processes else None
+        most = None if tier == "landlock" else PROCESSES  # which is for all of a user's, wherever they run
         limits.keep_limits(limits.lowered(processes=most, file_size=plan.space.size, data=plan.memory))
         kernel.hide_memory()
         last.load()
-        holder = Holder(ends.listener, ends.lifeline, plan.habits, layer)
+        guard = seccomp.guard(os.getpid()) if tier == "landlock" else None
+        holder = Holder(ends.listener, ends.lifeline, plan.habits, layer, events, guard)
         os.close(ends.ready)
     except BaseException as error:
         sys.__excepthook__(type(error), error, error.__traceback__)  # to the keeper's log; callers are told no path

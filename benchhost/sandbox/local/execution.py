@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 
 from benchhost.sandbox.local import kernel
+from benchhost.sandbox.local.cgroups import killed
 from benchhost.sandbox.local.messages import Message, send
 
 SWEEPS_FOR = 2.0
@@ -31,8 +32,13 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT)
 _WATCHED = (signal.SIGCHLD, STOP)
 
 
-def watch(connection: socket.socket, request: Message, files: Sequence[int]) -> None:
-    """Run a command to its end and say how it ended. It is the only thing that this process ever does."""
+def watch(
+    connection: socket.socket, request: Message, files: Sequence[int], events: int = -1, guard: bytes | None = None
+) -> None:
+    """Run a command to its end and say how it ended. It is the only thing that this process ever does.
+
+    ``events`` and ``guard`` are the holder's.
+    """
     user = os.geteuid()
     if os.getuid() != user:  # as the holder, which commands are not to reach
         os.setresuid(user, user, user)
@@ -41,6 +47,9 @@ def watch(connection: socket.socket, request: Message, files: Sequence[int]) -> 
     for each in _WATCHED:
         signal.signal(each, signal.SIG_DFL)
     kernel.adopt_orphans()
+    if guard is not None:
+        kernel.Filter(guard).load()
+    killed_before = 0 if events < 0 else killed(events)
     try:
         os.chdir(request["cwd"])
         command = _start(request["argv"], request["env"], files)
@@ -58,6 +67,8 @@ def watch(connection: socket.socket, request: Message, files: Sequence[int]) -> 
             break
         ended = _reap(command)
     status, usage = ended
+    if events >= 0 and killed(events) > killed_before:
+        _tell(connection, {"ending": "memory_limit"})
     _tell(connection, {"code": os.waitstatus_to_exitcode(status), "peak": usage.ru_maxrss * 1024})
 
 

@@ -2,7 +2,8 @@
 
 The kernel's Landlock keeps a sandbox in its folder, away from TCP and from the processes of others; the filter of
 system calls refuses all sockets but connected pairs. With *uid* it is a user of its own as well. With *landlock* it is
-the host's user, which is weaker: how many processes it has is not counted apart.
+the host's user, which is weaker: nothing but the kernel's Landlock and the filters keeps it from what that user may do,
+and how many processes it has is counted by us where there is no cgroup.
 
 There is no root of its own. What the host calls ``/work``, ``/tmp`` and ``/home/user`` lies in the folder, and commands
 find it by ``$HOME``, ``$TMPDIR`` and where they begin.
@@ -15,7 +16,8 @@ import os
 import signal
 
 from benchhost.sandbox.local import kernel, landlock, seccomp
-from benchhost.sandbox.local.confinement import Ends, Plan, hold
+from benchhost.sandbox.local.cgroups import Group
+from benchhost.sandbox.local.confinement import Ends, Plan, fork, hold
 from benchhost.sandbox.local.root import PROGRAMS, SETTINGS
 from benchhost.sandbox.local.users import holder_of
 
@@ -36,15 +38,19 @@ def furnish(folder: str, user: int, group: int) -> dict[str, str]:
     return {path: os.path.join(folder, name) for path, name in PLACES.items()}
 
 
-def start(plan: Plan, ends: Ends) -> int:
+def start(plan: Plan, ends: Ends, group: Group | None) -> int:
     """Fork the holder of a sandbox that lies in a folder, and return its process id.
 
     Raises ``OSError`` when it cannot be forked.
     """
-    program = seccomp.program(network=False, memory_files=False)
-    pid = os.fork()
+    tier = "landlock" if plan.user == os.geteuid() else "uid"
+    program = seccomp.program(
+        network=False, memory_files=group is not None, cores=plan.cores is None, others=tier == "uid"
+    )
+    pid = fork(group)
     if pid == 0:
-        hold(plan, ends, lambda: _walls(plan), program=program, processes=plan.user != os.geteuid())
+        events = -1 if group is None else group.events
+        hold(plan, ends, lambda: _walls(plan), events=events, program=program, tier=tier)
     return pid
 
 

@@ -57,13 +57,16 @@ class _Running:
 class Holder:
     """The holder of a sandbox, which serves until the end.
 
-    ``layer`` is the directory with what is the sandbox's own, for who copies it.
+    ``layer`` is the directory with what is the sandbox's own, for who copies it. ``events`` is the file that says what
+    the memory of its cgroup has led to, or -1. ``guard`` is one more filter of system calls for commands.
     """
 
     listener: socket.socket
     lifeline: int
     habits: Habits
     layer: int = -1
+    events: int = -1
+    guard: bytes | None = None
     connections: dict[int, socket.socket] = field(default_factory=dict)
     running: dict[int, _Running] = field(default_factory=dict)  # by the descriptor of the connection
 
@@ -181,7 +184,7 @@ class Holder:
             code = 1
             try:
                 connection.setblocking(True)
-                watch(connection, request, files)
+                watch(connection, request, files, self.events, self.guard)
                 code = 0
             finally:
                 os._exit(code)

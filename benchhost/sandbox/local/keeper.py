@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from benchhost.sandbox.local import boxes, kernel, tiers
+from benchhost.sandbox.local import boxes, cgroups, kernel, tiers
 from benchhost.sandbox.local.advice import advice
 from benchhost.sandbox.local.boxes import Box
 from benchhost.sandbox.local.execution import children, descendants
@@ -52,6 +52,7 @@ class Keeper:
     folder: str
     lock: int
     listener: socket.socket
+    groups: cgroups.Groups | str  # or why there are none
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     connections: set[socket.socket] = field(default_factory=set)
     boxes: dict[str, Box] = field(default_factory=dict)
@@ -113,7 +114,7 @@ class Keeper:
             for file in files:
                 os.close(file)
             if request["op"] == "attach":
-                _answer(connection, tiers.choose(self.folder, request["isolation"], request["weakest"]))
+                _answer(connection, tiers.choose(self.folder, request["isolation"], request["weakest"], self.groups))
             elif request["op"] == "create":
                 self._create(connection, request)
             elif request["op"] == "delete":
@@ -135,7 +136,12 @@ class Keeper:
             _answer(connection, {"error": "busy", "message": said})
             return
         try:
-            box = boxes.make(os.path.join(self.folder, SANDBOXES), asked, tier=asked["tier"])
+            box = boxes.make(
+                os.path.join(self.folder, SANDBOXES),
+                asked,
+                tier=asked["tier"],
+                groups=self.groups if isinstance(self.groups, cgroups.Groups) else None,
+            )
         except OSError as error:
             _answer(connection, {"error": "unavailable", "message": f"no sandbox can be made: {error.strerror}"})
             return
@@ -271,7 +277,8 @@ def keep(folder: str, host: Iterable[int]) -> None:
     for name in os.listdir(os.path.join(folder, SANDBOXES)):  # their keeper is gone, and so are they
         boxes.remove(os.path.join(folder, SANDBOXES, name))
     opened = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    keeper = Keeper(folder, lock, listen(opened))
+    groups = cgroups.find(f"{os.getpid():x}-{os.urandom(4).hex()}")
+    keeper = Keeper(folder, lock, listen(opened), groups)
     os.close(opened)
     for each in host:
         keeper.welcome(socket.socket(fileno=each))
@@ -280,6 +287,8 @@ def keep(folder: str, host: Iterable[int]) -> None:
     os.dup2(nothing, 1)
     os.close(nothing)
     keeper.serve()
+    if isinstance(groups, cgroups.Groups):
+        groups.close()
 
 
 def main() -> None:

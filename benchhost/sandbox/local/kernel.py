@@ -29,6 +29,9 @@ ALL_NAMESPACES = (
     CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP
 )
 
+_CLONE3 = 435
+_CLONE_INTO_CGROUP = 0x2_0000_0000
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_SECCOMP = 22
@@ -104,12 +107,17 @@ def number(name: str) -> int:
         raise OSError(38, f"the system calls of {MACHINE} are not known") from None
 
 
-def clone(namespaces: int) -> int:
+def clone(namespaces: int, group: int = -1) -> int:
     """Fork, with the child in new namespaces from its first instruction; else like ``os.fork``.
 
-    With ``CLONE_NEWPID`` the child is process 1 of its namespace. Only a process of one thread may do this.
+    With ``CLONE_NEWPID`` the child is process 1 of its namespace. ``group`` is the open directory of a cgroup that it
+    is to be in. Only a process of one thread may do this.
     """
-    fork = prepare(number("clone"), namespaces | signal.SIGCHLD, None, None, None, None)
+    if group < 0:
+        fork = prepare(number("clone"), namespaces | signal.SIGCHLD, None, None, None, None)
+    else:
+        asked = struct.pack("=11Q", namespaces | _CLONE_INTO_CGROUP, 0, 0, 0, signal.SIGCHLD, *[0] * 5, group)
+        fork = prepare(_CLONE3, asked, len(asked))
     _before_fork()
     pid: int = _syscall(*fork)
     if pid == 0:

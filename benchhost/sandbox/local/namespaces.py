@@ -11,33 +11,35 @@ import signal
 import socket
 
 from benchhost.sandbox.local import kernel, mounts, root, seccomp
-from benchhost.sandbox.local.confinement import Ends, Plan, hold
+from benchhost.sandbox.local.cgroups import Group
+from benchhost.sandbox.local.confinement import Ends, Plan, fork, hold
 
 _MAPPED = b"mapped"
 
 
-def start(plan: Plan, ends: Ends) -> int:
+def start(plan: Plan, ends: Ends, group: Group | None) -> int:
     """Fork the holder of a sandbox in namespaces of its own, and return its process id.
 
     Raises ``OSError`` when it cannot be forked here.
     """
     as_root = os.geteuid() == 0
-    program = seccomp.program(network=True, memory_files=False)
+    program = seccomp.program(network=True, memory_files=group is not None, cores=plan.cores is None)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
-        pid = kernel.clone(kernel.ALL_NAMESPACES)
+        pid = fork(group, kernel.ALL_NAMESPACES)
         if pid == 0:
             hold(
                 plan,
                 ends,
                 lambda: _walls(plan, theirs, as_root=as_root),
                 keep=theirs.fileno(),
+                events=-1 if group is None else group.events,
                 program=program,
-                processes=True,
+                tier="namespaces",
             )
         try:
-            kernel.map_ids(pid, (plan.inside, plan.inside), (plan.user, plan.group), privileged=as_root)
-            shifted = [_shifted(plan.image, pid)] if as_root and plan.image is not None else []
+            kernel.map_ids(pid, plan.inside, (plan.user, plan.group), privileged=as_root)
+            shifted = [_shifted(plan.image, plan)] if as_root and plan.image is not None else []
             socket.send_fds(ours, [_MAPPED], shifted)
             for file in shifted:
                 os.close(file)
@@ -48,15 +50,32 @@ def start(plan: Plan, ends: Ends) -> int:
     return pid
 
 
-def _shifted(image: str, pid: int) -> int:
-    """Open an image so that what belongs to root in it belongs to the user of a sandbox."""
+def _shifted(image: str, plan: Plan) -> int:
+    """Open an image so that what belongs to root in it belongs to the user of a sandbox, whoever that is inside."""
     mount = mounts.copy(image)
-    namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    namespace = _where_root_is(plan.user, plan.group)
     try:
         mounts.shift_ids(mount, namespace)
     finally:
         os.close(namespace)
     return mount
+
+
+def _where_root_is(user: int, group: int) -> int:
+    """Open a namespace of users in which root is a user of this machine. To make it takes a process that is in it."""
+    theirs, ours = os.pipe2(os.O_CLOEXEC)
+    pid = kernel.clone(kernel.CLONE_NEWUSER)
+    if pid == 0:
+        os.close(ours)
+        os.read(theirs, 1)
+        os._exit(0)
+    try:
+        kernel.map_ids(pid, (0, 0), (user, group), privileged=True)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+        os.waitpid(pid, 0)
 
 
 def _walls(plan: Plan, keeper: socket.socket, *, as_root: bool) -> int:
@@ -68,7 +87,7 @@ def _walls(plan: Plan, keeper: socket.socket, *, as_root: bool) -> int:
     keeper.close()
     if shifted:
         sources.image = shifted[0]
-    kernel.become(plan.inside, plan.inside, forget_groups=as_root)
+    kernel.become(*plan.inside, forget_groups=as_root)
     layer = root.build(sources, plan.space)
     kernel.keep_setuid_powerless()
     kernel.drop_capabilities()

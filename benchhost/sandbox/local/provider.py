@@ -15,6 +15,7 @@ from benchhost.errors import SandboxNotFound, SandboxUnavailable, SandboxUnsuppo
 from benchhost.sandbox.local import snapshots
 from benchhost.sandbox.local.config import LocalConfig, read_config
 from benchhost.sandbox.local.image_store import ImageStore
+from benchhost.sandbox.local.image_users import find_user
 from benchhost.sandbox.local.images import HOST, resolve_image
 from benchhost.sandbox.local.keeper import SANDBOXES
 from benchhost.sandbox.local.keeping import ask, attach
@@ -45,6 +46,12 @@ class LocalProvider(Provider):
         request = {"op": "attach", "isolation": read.isolation, "weakest": read.min_isolation}
         return cls(read, *await attach(read.place, request))
 
+    @property
+    def without_cgroups(self) -> str | None:
+        """Why no cgroup keeps the limits of sandboxes here; ``None`` when some do."""
+        reason: str | None = self._kind["cgroups"]
+        return reason
+
     async def capabilities(self) -> Capabilities:
         return Capabilities(
             isolation=self._kind["tier"],
@@ -64,8 +71,8 @@ class LocalProvider(Provider):
             )
         if spec.resources.gpu:
             raise SandboxUnsupported("sandboxes on this machine have no GPUs")
-        if min(spec.resources.memory, spec.resources.disk) < 1:
-            raise SandboxUnsupported("a sandbox on this machine has a GB of memory and one of disk at least")
+        if min(spec.resources.vcpu, spec.resources.memory, spec.resources.disk) < 1:
+            raise SandboxUnsupported("a sandbox on this machine has a core, a GB of memory and one of disk at least")
         name, layer = spec.image or HOST, None
         if spec.snapshot is not None:
             kept = await anyio.to_thread.run_sync(snapshots.find, self._folder / SNAPSHOTS, spec.snapshot)
@@ -76,6 +83,7 @@ class LocalProvider(Provider):
                 f"images and snapshots need the isolation namespaces, and here is {self._kind['tier']}: "
                 + "; ".join(self._kind["why"] or ["that was asked for"])
             )
+        user = None if image.root is None else await anyio.to_thread.run_sync(find_user, image.root, image.user)
         asked = {
             "op": "create",
             "tier": self._kind["tier"],
@@ -83,9 +91,11 @@ class LocalProvider(Provider):
             "stays": self._config.stay,
             "image": name,
             "root": None if image.root is None else str(image.root),
+            "user": None if user is None else [user.user, user.group, user.name, user.home],
             "env": {**image.env, **spec.env},
             "cwd": spec.cwd or image.cwd or ("/work" if image.root is None else "/"),
             "labels": spec.labels,
+            "vcpu": spec.resources.vcpu,
             "memory": spec.resources.memory,
             "disk": spec.resources.disk,
             "idle_timeout": spec.idle_timeout,

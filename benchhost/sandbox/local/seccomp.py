@@ -132,6 +132,19 @@ _OF_A_USER = {"setpriority": 2, "ioprio_set": 3}
 _HOLDER = 1
 """The process that keeps a sandbox with namespaces: nobody in there makes it slow, or takes its descriptors."""
 
+_ITSELF = 0
+
+_SIGNALLING: dict[str, tuple[int, int, tuple[int, ...]]] = {  # and which arguments are processes
+    "kill": (62, 129, (0,)),
+    "tkill": (200, 130, (0,)),
+    "tgkill": (234, 131, (0, 1)),
+    "rt_sigqueueinfo": (129, 138, (0,)),
+    "rt_tgsigqueueinfo": (297, 240, (0, 1)),
+    "pidfd_open": (434, 434, (0,)),
+}
+_FCNTL = (72, 25)
+_F_SETOWN, _F_SETOWN_EX = 8, 15
+
 _ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 _NAMESPACES = 0x7E02_0000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
@@ -147,14 +160,17 @@ Instruction = tuple[int, int, int, int]
 
 
 @functools.cache
-def program(*, network: bool = True, memory_files: bool = True, builds: bool = False) -> bytes:
+def program(
+    *, network: bool = True, memory_files: bool = True, builds: bool = False, cores: bool = True, others: bool = True
+) -> bytes:
     """Return the filter, for :class:`~benchhost.sandbox.local.kernel.Filter`.
 
     ``network`` says whether there is a namespace of networks (and of IPC) that sockets stay in. Without one, there
     are no sockets at all, but pairs of connected ones, and nothing of System V. ``memory_files`` are files that lie
     in memory and in no directory, which is where only a cgroup counts them. ``builds`` says that whoever loads it has
-    yet to put up walls around children, who then load :func:`rest` as well.
-    It is put together once, in the process that others are forked from.
+    yet to put up walls around children, who then load :func:`rest` as well. ``cores`` says whether a process may choose
+    on which it runs, and ``others`` whether it may ask for priorities and limits of any process but itself: not where
+    the host's own are of the same user. It is put together once, in the process that others are forked from.
 
     Raises ``OSError`` on a machine whose system calls are not known.
     """
@@ -188,9 +204,18 @@ def program(*, network: bool = True, memory_files: bool = True, builds: bool = F
         *_one_of((_AF_UNIX,), _ALLOW),
         _returns(_REFUSE | errno.EAFNOSUPPORT),
     )
+    if not cores:
+        lines += _one_of([_OF_A_PROCESS["sched_setaffinity"][column]], _REFUSE | errno.EPERM)
     for numbers in _OF_A_PROCESS.values():
-        lines += _when(numbers[column], _argument(0), *_one_of((_HOLDER,), _REFUSE | errno.EPERM), _returns(_ALLOW))
+        if others:
+            lines += _when(numbers[column], _argument(0), *_one_of((_HOLDER,), _REFUSE | errno.EPERM), _returns(_ALLOW))
+        else:
+            lines += _when(numbers[column], _argument(0), *_one_of((_ITSELF,), _ALLOW), _returns(_REFUSE | errno.EPERM))
     for name, numbers in _OF_PROCESSES.items():
+        if not others:
+            own = [_argument(1), *_one_of((_ITSELF,), _ALLOW), _returns(_REFUSE | errno.EPERM)]
+            lines += _when(numbers[column], _argument(0), *_one_of((_OF_A_USER[name],), _REFUSE | errno.EPERM), *own)
+            continue
         lines += _when(
             numbers[column],
             _argument(0),
@@ -251,6 +276,18 @@ def _finished(lines: Iterable[Instruction]) -> bytes:
 def _no_namespaces(clone: int) -> list[Instruction]:
     refuse = _returns(_REFUSE | errno.EPERM)
     return _when(clone, _argument(0), (_ANY_BIT, 0, 1, _NAMESPACES), refuse, _returns(_ALLOW))
+
+
+def guard(holder: int) -> bytes:
+    """Return one more filter, for commands that are of the same user as their holder: it gets no signal from them."""
+    lines, column = _beginning()
+    meant = [each & 0xFFFF_FFFF for each in (holder, -holder, -1)]
+    for *numbers, arguments in _SIGNALLING.values():
+        then = [line for each in arguments for line in (_argument(each), *_one_of(meant, _REFUSE | errno.EPERM))]
+        lines += _when(int(numbers[column]), *then, _returns(_ALLOW))
+    who_hears = [_argument(1), *_one_of((_F_SETOWN, _F_SETOWN_EX), _REFUSE | errno.EPERM)]
+    lines += _when(_FCNTL[column], *who_hears, _returns(_ALLOW))
+    return _finished(lines)
 
 
 def _when(number: int, *then: Instruction) -> list[Instruction]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from benchhost.sandbox.local import boxes, landlock
 from benchhost.sandbox.local.advice import advice
 from benchhost.sandbox.local.boxes import Box
+from benchhost.sandbox.local.cgroups import Groups
 from benchhost.sandbox.local.execution import descendants
 from benchhost.sandbox.local.messages import Message, connect, send
 
@@ -37,17 +38,23 @@ read end
 """
 
 
-def choose(folder: str, isolation: str, weakest: str) -> Message:
+def choose(folder: str, isolation: str, weakest: str, groups: Groups | str) -> Message:
     """Choose the strongest tier that this machine has; ``isolation`` may name one instead of ``auto``.
 
-    ``folder`` is where one is tried. The answer says what sandboxes of the tier are like, or has an ``error``.
+    ``folder`` is where one is tried, ``groups`` are the cgroups that are to be had, or why there are none. The answer
+    says what sandboxes of the tier are like, or has an ``error``.
     """
     wanted = TIERS[: TIERS.index(weakest) + 1] if isolation == "auto" else (isolation,)
     why: list[str] = []
     for tier in wanted:
         failure = failure_of(tier, folder)
         if failure is None:
-            return {"tier": tier, "limits": limits_of(tier), "why": why}
+            return {
+                "tier": tier,
+                "limits": limits_of(tier, in_groups=isinstance(groups, Groups)),
+                "why": why,
+                "cgroups": groups if isinstance(groups, str) else None,
+            }
         why.append(f"no {tier}: {failure}")
     return {
         "error": "unavailable",
@@ -56,10 +63,10 @@ def choose(folder: str, isolation: str, weakest: str) -> Message:
     }
 
 
-def limits_of(tier: str) -> dict[str, str]:
-    """Say how each limit is kept."""
-    apart = "polled" if tier == "landlock" else "hard"
-    return {"memory": "polled", "disk": "polled", "processes": apart, "vcpu": "none"}
+def limits_of(tier: str, *, in_groups: bool) -> dict[str, str]:
+    """Say how each limit is kept, and whether cgroups do it."""
+    apart = "polled" if tier == "landlock" and not in_groups else "hard"
+    return {"memory": "hard" if in_groups else "polled", "disk": "polled", "processes": apart, "vcpu": "hard"}
 
 
 _failures: dict[str, str | None] = {}
@@ -91,7 +98,16 @@ def _tried(tier: str, folder: str) -> str | None:
     with open(canary, "w", encoding="utf-8") as file:
         file.write("readable by everybody, outside of a sandbox")
     os.chmod(canary, 0o666)  # noqa: S103 - what keeps it from being read must not be its mode
-    asked: Message = {"root": None, "layer": None, "image": None, "labels": {}, "disk": 1, "memory": 1}
+    asked: Message = {
+        "root": None,
+        "user": None,
+        "layer": None,
+        "image": None,
+        "labels": {},
+        "disk": 1,
+        "memory": 1,
+        "vcpu": 1,
+    }
     asked |= {"cwd": "/work", "idle_timeout": None, "lifetime": PROVED_WITHIN, "stays": False}
     asked["env"] = {"CANARY": canary, "KEEPER": str(os.getpid()), "TIER": tier}
     box = None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchhost.sandbox.escape.suite import ATTACKS, attack_provider
+from benchhost.sandbox.local import landlock
 from benchhost.sandbox.local.provider import LocalProvider
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +23,14 @@ async def attack(tier: str, folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     async for finding in attack_provider(partial(LocalProvider.open, config), places=(folder,)):
         found.setdefault(finding.verdict, []).append(f"{finding.name}: {finding.why}")
+    return found
+
+
+def by_verdict(printed: str) -> dict[str, list[str]]:
+    """Read what the command printed."""
+    found: dict[str, list[str]] = {}
+    for finding in json.loads(printed)["attacks"]:
+        found.setdefault(finding["verdict"], []).append(f"{finding['name']}: {finding['why']}")
     return found
 
 
@@ -42,10 +51,18 @@ async def test_nothing_escapes_from_namespaces_when_the_host_is_an_ordinary_user
             assert_nothing_escaped(await attack("namespaces", Path(folder)))
         return
     done = ordinary_user("sandbox", "escape-suite", "--json", "--isolation", "namespaces")
-    found: dict[str, list[str]] = {}
-    for finding in json.loads(done.stdout)["attacks"]:
-        found.setdefault(finding["verdict"], []).append(f"{finding['name']}: {finding['why']}")
-    assert_nothing_escaped(found)
+    assert_nothing_escaped(by_verdict(done.stdout))
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(landlock.version() < landlock.SIGNALS_SINCE, reason="this kernel's Landlock is too old")
+async def test_nothing_escapes_from_landlock_when_the_host_is_an_ordinary_user(ordinary_user) -> None:
+    if os.geteuid() != 0:
+        with tempfile.TemporaryDirectory() as folder:
+            assert_nothing_escaped(await attack("landlock", Path(folder)))
+        return
+    done = ordinary_user("sandbox", "escape-suite", "--json", "--isolation", "landlock", "--min-isolation", "landlock")
+    assert_nothing_escaped(by_verdict(done.stdout))
     assert done.returncode == 0
 
 

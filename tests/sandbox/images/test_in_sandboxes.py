@@ -62,6 +62,70 @@ async def test_what_is_asked_for_goes_before_what_the_image_says(provider, loade
     assert (await sandbox.run("cat own; echo $GREETING")).text == "1goodbye\n"
 
 
+@pytest.fixture
+def of_a_user(store, make, programs, tmp_path):
+    """Loads an image that names a user."""
+
+    def load(named: str, passwd: str = "me:x:123:456:Me:/srv:/bin/sh\n") -> str:
+        own = make.layer(
+            make.directory("srv"),
+            make.directory("root"),
+            make.file("etc/passwd", passwd.encode()),
+            make.file("etc/group", b"us:x:456:\nthem:x:789:\n"),
+        )
+        store.load(make.docker(programs, own, User=named).as_archive(tmp_path / "user.tar"), "user:1")
+        return "user:1"
+
+    return load
+
+
+WHO = "cat /proc/self/status; echo $USER $HOME; echo hello > $HOME/mine && cat $HOME/mine && ls -ldn $HOME /bin"
+
+
+@pytest.mark.parametrize(
+    "named, user, group, told",
+    [
+        ("me", 123, 456, "me /srv"),
+        ("123", 123, 456, "me /srv"),
+        ("me:them", 123, 789, "me /srv"),
+        ("me:77", 123, 77, "me /srv"),
+        ("4321", 4321, 0, "4321 /"),
+        ("", 0, 0, "root /root"),
+    ],
+)
+async def test_commands_are_of_the_user_that_the_image_names(provider, of_a_user, named, user, group, told) -> None:
+    sandbox = await provider.create(SandboxSpec(image=of_a_user(named)))
+    ran = await sandbox.run(WHO)
+    assert f"Uid:\t{user}\t{user}\t{user}\t{user}\n" in ran.text
+    assert f"Gid:\t{group}\t{group}\t{group}\t{group}\n" in ran.text
+    assert f"\n{told}\nhello\n" in ran.text, ran.stderr
+    assert {tuple(line.split()[2:4]) for line in ran.text.splitlines()[-2:]} == {(str(user), str(group))}
+    await sandbox.write("/new/file", b"from outside")
+    assert (await sandbox.run("cat /new/file")).text == "from outside"
+
+
+@pytest.mark.parametrize(
+    "named, passwd, said",
+    [
+        ("you", "me:x:1:1::/:\n", "'you', whom its /etc/passwd does not name"),
+        ("me:those", "me:x:1:1::/:\n", "'those', which its /etc/group does not name"),
+        ("me", "me:x:99999999999:1::/:\n", "none that a user or group may have"),
+        ("4294967295", "", "none that a user or group may have"),
+    ],
+)
+async def test_a_user_whom_the_image_does_not_know_is_told(provider, of_a_user, named, passwd, said) -> None:
+    with pytest.raises(ImageUnavailable, match=said):
+        await provider.create(SandboxSpec(image=of_a_user(named, passwd)))
+    assert await provider.list() == []
+
+
+async def test_a_table_of_users_that_is_a_link_is_not_followed(provider, store, make, programs, tmp_path) -> None:
+    linked = make.layer(make.symlink("etc/passwd", "/etc/passwd"))
+    store.load(make.docker(programs, linked, User="daemon").as_archive(tmp_path / "link.tar"), "link:1")
+    with pytest.raises(ImageUnavailable, match="does not name"):
+        await provider.create(SandboxSpec(image="link:1"))
+
+
 async def test_what_a_sandbox_changes_is_its_own(provider, loaded, store) -> None:
     first = await provider.create(SandboxSpec(image=loaded))
     second = await provider.create(SandboxSpec(image=loaded))
