@@ -27,7 +27,7 @@ from benchhost.errors import (
     SandboxUnavailable,
     SandboxUnsupported,
 )
-from benchhost.sandbox.local import landlock
+from benchhost.sandbox.local import keeping, landlock
 from benchhost.sandbox.local.provider import LocalProvider
 from benchhost.testing.sandboxes import ProviderSuite
 
@@ -220,8 +220,8 @@ async def test_what_cannot_be_written_about_a_sandbox_is_its_own_failure(config,
     limit = resource.prlimit(keeper, resource.RLIMIT_FSIZE)
     resource.prlimit(keeper, resource.RLIMIT_FSIZE, (0, limit[1]))
     try:
-        with pytest.raises(SandboxUnavailable):
-            await provider.create(SandboxSpec())
+        made = await asyncio.gather(*(provider.create(SandboxSpec()) for _ in range(12)), return_exceptions=True)
+        assert {type(each) for each in made} == {SandboxUnavailable}
     finally:
         resource.prlimit(keeper, resource.RLIMIT_FSIZE, limit)
     assert (await well.run("echo well")).text == "well\n"
@@ -539,6 +539,17 @@ async def test_whoever_is_cancelled_while_a_sandbox_is_made_leaves_none(provider
         known = [] if making.cancelled() else [making.result().id]
         for each in known:
             await provider.delete(each)
+    await until(lambda: folders_in({"folder": provider._folder}) == [])
+
+
+async def test_a_sandbox_of_which_nobody_has_heard_ends(provider, monkeypatch):
+    def cancelled(_):
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patching:
+        patching.setattr(keeping, "checked", cancelled)  # the moment in which the answer is there
+        with pytest.raises(asyncio.CancelledError):
+            await provider.create(SandboxSpec())
     await until(lambda: folders_in({"folder": provider._folder}) == [])
 
 

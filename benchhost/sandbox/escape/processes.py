@@ -217,10 +217,25 @@ running.wait()
         needs="harm",
         violent=True,
         program="""
+def by_having_it_told(pid, number, having_told):
+    here, there = socket.socketpair()
+    having_told(here, pid)
+    fcntl.fcntl(here, 10, number)  # F_SETSIG
+    fcntl.fcntl(here, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+    there.send(b"news")
+WAYS = (
+    lambda file, pid: fcntl.fcntl(file, fcntl.F_SETOWN, pid),
+    lambda file, pid: fcntl.fcntl(file, 15, struct.pack("=ii", 1, pid)),  # F_SETOWN_EX
+    lambda file, pid: fcntl.ioctl(file, 0x8901, struct.pack("=i", pid)),  # FIOSETOWN
+    lambda file, pid: fcntl.ioctl(file, 0x8902, struct.pack("=i", pid)),  # SIOCSPGRP
+)
+above = os.getppid()
+keepers = [pid for pid in (1, above, attempt(os.getsid, above), attempt(os.getpgid, above)) if pid]
 for number in (signal.SIGTERM, signal.SIGSTOP, signal.SIGKILL):
-    for pid in (1, os.getppid()):
-        if pid > 0:
-            attempt(os.kill, pid, number)
+    for pid in keepers:
+        attempt(os.kill, pid, number)
+        for way in WAYS:
+            attempt(by_having_it_told, pid, number, way)
 attempt(os.kill, -1, signal.SIGKILL)
 """,
     ),

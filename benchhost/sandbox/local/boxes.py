@@ -162,8 +162,12 @@ def make(folder: str, asked: Message, *, tier: str, groups: Groups | None = None
             in_memory = 0 if box.plan.space.folder is not None else box.plan.space.size
             room = box.plan.memory + in_memory
             box.group = groups.make(box.id, memory=room, processes=PROCESSES, cores=asked["vcpu"])
+            undoing.callback(box.group.remove)
         else:
             box.plan.cores = _some_cores(asked["vcpu"])
+        if asked["layer"] is not None:
+            own = os.path.join(box.folder, "space", OWN)
+            box.preparing = _copy(asked["layer"], own, box.plan.user, box.plan.group)
         undoing.pop_all()
     return box
 
@@ -213,7 +217,7 @@ def _made(folder: str, asked: Message, tier: str, undoing: contextlib.ExitStack)
     if places:
         env["TMPDIR"] = places["/tmp"]  # noqa: S108 - of the sandbox
     habits = Habits({**env, **asked["env"]}, asked["cwd"], asked["idle_timeout"], asked["lifetime"], places)
-    box = Box(
+    return Box(
         id=box_id,
         folder=place,
         tier=tier,
@@ -228,9 +232,6 @@ def _made(folder: str, asked: Message, tier: str, undoing: contextlib.ExitStack)
         lease=lease,
         outside=outside,
     )
-    if asked["layer"] is not None:
-        box.preparing = _copy(asked["layer"], os.path.join(place, "space", OWN), user, group)
-    return box
 
 
 def _copy(source: str, target: str, user: int, group: int) -> int:

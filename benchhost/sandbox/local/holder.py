@@ -75,6 +75,7 @@ class Holder:
         try:
             self._serve()
         finally:
+            self.listener.shutdown(socket.SHUT_RDWR)  # in watchers as well: who comes now is refused
             _signal_everything()
 
     def _serve(self) -> None:

@@ -75,7 +75,8 @@ class Keeper:
             if self.connections:
                 until = 0.0
             for key, _ in self.selector.select(boxes.MEMORY_EVERY if self.boxes else LOOKS_EVERY):
-                key.data()
+                if self.selector.get_map().get(key.fd) is key:  # what went before may have ended it
+                    key.data()
             now = time.monotonic()
             if now >= next_look:
                 next_look = now + LOOKS_EVERY
@@ -119,12 +120,15 @@ class Keeper:
                 self._create(connection, request)
             elif request["op"] == "delete":
                 self._delete(connection, request["id"])
+            elif request["op"] == "taken":
+                self.asking.pop(request["id"], None)
         except BlockingIOError:
             pass
         except Closed:
             self.selector.unregister(connection)
             self.connections.discard(connection)
             connection.close()
+            self._end_what_nobody_took(connection)
             if not self.connections:
                 self._end_all()
         except (LookupError, ValueError, TypeError) as error:
@@ -175,9 +179,7 @@ class Keeper:
         if said:
             self._refuse(box, said.decode(errors="replace"))
             return
-        if self.asking[box.id] not in self.connections:
-            del self.asking[box.id]
-            box.end()  # whoever asked for it has gone, and nobody else knows of it
+        if box.ending is not None:
             return
         try:
             box.write_label()
@@ -185,7 +187,13 @@ class Keeper:
             box.end()
             self._refuse(box, error.strerror or str(error))
         else:
-            _answer(self.asking.pop(box.id), {"id": box.id})
+            _answer(self.asking[box.id], {"id": box.id})
+
+    def _end_what_nobody_took(self, connection: socket.socket) -> None:
+        """End what somebody has asked for who hung up, and may never have heard of it."""
+        for box_id, asker in self.asking.items():
+            if asker is connection:
+                self.boxes[box_id].end()
 
     def _delete(self, connection: socket.socket, box_id: str) -> None:
         box = self.boxes.get(box_id)
@@ -225,11 +233,13 @@ class Keeper:
 
     def _gone(self, box: Box) -> None:
         del self.boxes[box.id]
+        said = b""
         if box.ready >= 0:
             with contextlib.suppress(KeyError):  # it could not begin
                 self.selector.unregister(box.ready)
+            said = os.read(box.ready, 4096)
         if box.id in self.asking:
-            self._refuse(box, "its holder has ended")
+            self._refuse(box, said.decode(errors="replace") or "its holder has ended")
         self.orphaned = self.orphaned or box.tier == "landlock"
         try:
             removing = box.tidy_up()
@@ -274,11 +284,12 @@ def keep(folder: str, host: Iterable[int]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise AlreadyKept from None
-    for name in os.listdir(os.path.join(folder, SANDBOXES)):  # their keeper is gone, and so are they
-        boxes.remove(os.path.join(folder, SANDBOXES, name))
+    left = [os.path.join(folder, SANDBOXES, name) for name in os.listdir(os.path.join(folder, SANDBOXES))]
+    # Their keeper is gone, and so are they.
+    removing = {pid for each in left if (pid := boxes.remove(each)) is not None}
     opened = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     groups = cgroups.find(f"{os.getpid():x}-{os.urandom(4).hex()}")
-    keeper = Keeper(folder, lock, listen(opened), groups)
+    keeper = Keeper(folder, lock, listen(opened), groups, removing=removing)
     os.close(opened)
     for each in host:
         keeper.welcome(socket.socket(fileno=each))

@@ -73,7 +73,10 @@ async def ask(folder: Path, request: Message) -> Message:
     """
     try:
         with await connected(folder) as connection:
-            return checked(await _asked(connection, request))
+            answer = checked(await _asked(connection, request))
+            if request["op"] == "create":  # it ends with who hangs up before this, and never knew of it
+                messages.send(connection, {"op": "taken", "id": answer["id"]})
+            return answer
     except (OSError, Closed) as error:
         raise SandboxUnavailable(f"the keeper of the sandboxes is gone: {error}; see {LOG} in its folder") from error
 

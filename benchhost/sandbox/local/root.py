@@ -197,7 +197,9 @@ def _overlay() -> int:
         "workdir": f"{STAGE}/space/work",
         "userxattr": None,
     }
-    return mounts.fresh("overlay", options)
+    overlay = mounts.fresh("overlay", options)
+    os.chmod(f"{STAGE}/space/work/work", 0o700)  # the kernel's own, that who takes the state folder away may look into
+    return overlay
 
 
 def _programs() -> Iterator[tuple[str, int]]:

@@ -144,6 +144,7 @@ _SIGNALLING: dict[str, tuple[int, int, tuple[int, ...]]] = {  # and which argume
 }
 _FCNTL = (72, 25)
 _F_SETOWN, _F_SETOWN_EX = 8, 15
+_FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
 
 _ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 _NAMESPACES = 0x7E02_0000
@@ -287,6 +288,8 @@ def guard(holder: int) -> bytes:
         lines += _when(int(numbers[column]), *then, _returns(_ALLOW))
     who_hears = [_argument(1), *_one_of((_F_SETOWN, _F_SETOWN_EX), _REFUSE | errno.EPERM)]
     lines += _when(_FCNTL[column], *who_hears, _returns(_ALLOW))
+    of_a_socket = [_argument(1), *_one_of((_FIOSETOWN, _SIOCSPGRP), _REFUSE | errno.EPERM)]
+    lines += _when(_SPECIAL["ioctl"][column], *of_a_socket, _returns(_ALLOW))
     return _finished(lines)
 
 
