@@ -37,6 +37,7 @@
     ├── Unavailable            the benchmark is not being served at the moment
     ├── IdentityUnavailable    it cannot be found out at the moment who calls
     ├── StoreFailed            the store could not read or keep a record
+    │   └── QuotaUnavailable   nor say what is left of the tenant's quota
     ├── UploadsFailed          uploads cannot be kept or read at the moment
     ├── RunRefused             a run cannot be carried on like this
     │   ├── RunDrifted         its configuration is another than the one it began with
@@ -88,7 +89,15 @@ from benchhost.errors.grading import (
     HookRaised,
     HookReturned,
 )
-from benchhost.errors.host import Busy, IdentityUnavailable, QuotaReached, StoreFailed, Unavailable, UploadsFailed
+from benchhost.errors.host import (
+    Busy,
+    IdentityUnavailable,
+    QuotaReached,
+    QuotaUnavailable,
+    StoreFailed,
+    Unavailable,
+    UploadsFailed,
+)
 from benchhost.errors.models import (
     CircuitOpen,
     ContentFiltered,
@@ -180,6 +189,7 @@ __all__ = [
     "PayloadRefused",
     "PluginFault",
     "QuotaReached",
+    "QuotaUnavailable",
     "RequestError",
     "ResultWithheld",
     "RunDrifted",

@@ -57,6 +57,16 @@ class StoreFailed(BenchhostError):
     title = "The store is not available"
 
 
+class QuotaUnavailable(StoreFailed):
+    """What is left of a tenant's quota cannot be known, so nothing is begun: the store does not answer."""
+
+    slug = "quota-unavailable"
+    title = "Quotas cannot be counted"
+
+    def __init__(self) -> None:
+        super().__init__("Evaluation quota enforcement is temporarily unavailable; try again later.")
+
+
 class UploadsFailed(BenchhostError):
     """Uploads cannot be kept or read: a bucket does not answer or let us in, or the folder is unusable."""
 

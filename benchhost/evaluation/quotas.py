@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
-from benchhost.errors import QuotaReached, StoreFailed
+from benchhost.errors import QuotaReached, QuotaUnavailable, StoreFailed
 from benchhost.log import get_logger
-from benchhost.store import Evaluation, Period, Quota, Store
+from benchhost.store import Evaluation, Period, Quota, Spent, Store
 from benchhost.store.quota_records import bounds
 
 _log = get_logger()
@@ -56,7 +56,8 @@ class Quotas:
     async def spend(self, claims: Sequence[Evaluation]) -> AsyncIterator[Spending]:
         """Count the evaluations that begin, of one tenant and benchmark, until the end of the ``async with``.
 
-        Raises :class:`~benchhost.errors.QuotaReached`.
+        Raises :class:`~benchhost.errors.QuotaReached`, and :class:`~benchhost.errors.QuotaUnavailable` when the store
+        cannot say whether it is.
         """
         fresh = await self._fresh(claims)
         spending = Spending(fresh)
@@ -64,28 +65,31 @@ class Quotas:
             yield spending
             return
         tenant, benchmark, now = claims[0].tenant, claims[0].benchmark, time.time()
-        refused = await self._store.spend(tenant, benchmark, len(fresh), now, self._listed_for(tenant, benchmark))
-        if refused is not None:
+        with _known_to_the_store():
+            spent = await self._store.spend(tenant, benchmark, len(fresh), now, self._listed_for(tenant, benchmark))
+        if spent.refused_by is not None:
             if await self._fresh(claims) != fresh:  # somebody has begun some of them meanwhile, and they are joined
                 async with self.spend(claims) as spending:
                     yield spending
                 return
-            await self._store.refuse(refused, len(fresh), now)
-            raise reached(refused, len(fresh), now)
+            with _known_to_the_store():
+                await self._store.refuse(spent.refused_by, len(fresh), now)
+            raise reached(spent.refused_by, len(fresh), now)
         try:
             yield spending
         finally:
             if spending.owed:
-                await self._give_back(tenant, benchmark, spending.owed, now)
+                await self._give_back(spent, spending.owed)
 
     async def _fresh(self, claims: Sequence[Evaluation]) -> list[str]:
         """Say which of these evaluations would be begun anew by somebody who has quotas."""
-        if not claims:
+        if not claims or not claims[0].tenant:  # a caller of no tenant has no quota
             return []
         tenant, benchmark = claims[0].tenant, claims[0].benchmark
-        if tenant not in self.listed and (tenant, benchmark) not in await self._limited():
-            return []
-        known = await self._store.evaluations([claim.id for claim in claims])
+        with _known_to_the_store():
+            if tenant not in self.listed and (tenant, benchmark) not in await self._limited():
+                return []
+            known = await self._store.evaluations([claim.id for claim in claims])
         return [id_ for id_ in (claim.id for claim in claims) if id_ not in known or _may_begin(known[id_])]
 
     def _listed_for(self, tenant: str, benchmark: str) -> list[Quota]:
@@ -102,11 +106,21 @@ class Quotas:
                     self._read_at = now
         return self._known
 
-    async def _give_back(self, tenant: str, benchmark: str, number: int, at: float) -> None:
+    async def _give_back(self, spent: Spent, number: int) -> None:
         try:
-            await self._store.give_back(tenant, benchmark, number, at)
+            await self._store.give_back(spent.counted, number)
         except StoreFailed as error:  # the outcome is what the caller waits for
-            _log.warning("quota was not given back", tenant=tenant, evaluations=number, cause=str(error))
+            tenants = sorted({quota.tenant for quota in spent.counted})
+            _log.warning("quota was not given back", tenants=tenants, evaluations=number, cause=str(error))
+
+
+@contextmanager
+def _known_to_the_store() -> Iterator[None]:
+    """Say of a store that fails here that it is quotas which cannot be counted."""
+    try:
+        yield
+    except StoreFailed as error:
+        raise QuotaUnavailable from error
 
 
 def _may_begin(evaluation: Evaluation) -> bool:

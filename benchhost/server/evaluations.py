@@ -18,6 +18,7 @@ from benchhost.errors import (
     NotOffered,
     PayloadRefused,
     QuotaReached,
+    QuotaUnavailable,
     RequestError,
     ResultWithheld,
     SandboxUnavailable,
@@ -64,7 +65,7 @@ EVALUATION_HEADER = "x-evaluation-id"
 """The header that tells the id of the evaluation where the body has no place for it."""
 
 _HEADERS = {EVALUATION_HEADER: "The id under which the evaluation can be looked up."}
-_NOT_NOW = (Busy, QuotaReached, StoreFailed)
+_NOT_NOW = (Busy, QuotaReached, QuotaUnavailable, StoreFailed)
 
 _evaluate_response = msgspec.json.Decoder(EvaluateResponseRequest)
 _evaluate = msgspec.json.Decoder(EvaluateRequest)

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from benchhost import errors
-from benchhost.errors import BenchhostError, Busy, Malformed, QuotaReached, RequestError, Unavailable
+from benchhost.errors import (
+    BenchhostError,
+    Busy,
+    Malformed,
+    QuotaReached,
+    QuotaUnavailable,
+    RequestError,
+    SandboxUnsupported,
+    Unavailable,
+)
 from benchhost.log import get_logger
 from benchhost.server.refused import Encoded, HeadRefused, HeadTooLarge, LengthRequired, TooSlow, WrongHost
 from benchhost.wire.native import FieldProblem, Problem
@@ -57,6 +66,7 @@ STATUS: dict[type[BenchhostError], int] = {
     errors.Unavailable: 503,
     errors.IdentityUnavailable: 503,
     errors.StoreFailed: 503,
+    errors.QuotaUnavailable: 503,
     errors.UploadsFailed: 503,
     errors.SandboxUnavailable: 503,
 }
@@ -162,7 +172,9 @@ def answer_to(error: Exception, said: Said | None = None) -> Answer:
         slug, title = error.slug, error.title
         if isinstance(error, Malformed):
             detail = [FieldProblem(slug, list(error.location), str(error))]
-        elif isinstance(error, RequestError | Busy | QuotaReached | Unavailable | errors.SandboxUnsupported):
+        elif isinstance(
+            error, RequestError | Busy | QuotaReached | QuotaUnavailable | Unavailable | SandboxUnsupported
+        ):
             detail = str(error)
         elif isinstance(error, NotScored):
             detail = error.said or BenchhostError.title

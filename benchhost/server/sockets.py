@@ -23,6 +23,7 @@ from benchhost.errors import (
     Malformed,
     NoVersions,
     QuotaReached,
+    QuotaUnavailable,
     RequestError,
     TenantRequired,
     Unauthorized,
@@ -36,7 +37,7 @@ from benchhost.evaluation.outcomes import Declined
 from benchhost.evaluation.requests import Context, Submission
 from benchhost.evaluation.work import Instance, Resumption, Work
 from benchhost.log import get_logger
-from benchhost.server.auth import POLICY_VIOLATION, Admitted, admit, close_code, parted, pinned, served
+from benchhost.server.auth import INTERNAL_ERROR, POLICY_VIOLATION, Admitted, admit, close_code, parted, pinned, served
 from benchhost.server.host import Host
 from benchhost.server.problems import status_of
 from benchhost.server.sandbox_access import ProviderDisabled, place_of
@@ -285,6 +286,9 @@ class Sockets:
         except QuotaReached as error:
             reason = f"Evaluation quota reached; retry after {error.until}."
             await socket.close(POLICY_VIOLATION, reason)
+        except QuotaUnavailable as error:
+            _log.error("a quota could not be counted", exc_info=error)
+            await socket.close(INTERNAL_ERROR, str(error))
         except ProviderDisabled as error:
             await socket.close(POLICY_VIOLATION, str(error))
         except (NoVersions, InvalidVersion, UnknownVersion) as error:

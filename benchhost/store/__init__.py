@@ -12,7 +12,7 @@ from benchhost.errors import UsageError
 from benchhost.store.access_records import AccessEvent, KeyRecord, TenantRecord
 from benchhost.store.memory import MemoryStore
 from benchhost.store.protocol import Store
-from benchhost.store.quota_records import PERIODS, Period, Quota
+from benchhost.store.quota_records import PERIODS, Period, Quota, Spent
 from benchhost.store.records import Claim, Claimed, Evaluation, Status, Tried, Try, running
 from benchhost.store.run_records import OPERATOR, REQUESTED, AttemptRecord, AttemptVerdict, RunEvent, RunRecord
 from benchhost.store.sqlite import SQLiteStore
@@ -35,6 +35,7 @@ __all__ = [
     "RunEvent",
     "RunRecord",
     "SQLiteStore",
+    "Spent",
     "Status",
     "Store",
     "TenantRecord",

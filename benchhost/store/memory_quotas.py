@@ -10,7 +10,7 @@ from benchhost.errors import StoreFailed
 from benchhost.store.access_records import HOST
 from benchhost.store.memory_access import MemoryAccess
 from benchhost.store.quota_protocol import QuotaStore
-from benchhost.store.quota_records import Period, Quota, in_force, in_order, in_the_way, returned
+from benchhost.store.quota_records import Period, Quota, Spent, in_force, in_order, returned, spent
 
 
 class MemoryQuotas(MemoryAccess, QuotaStore):
@@ -20,7 +20,8 @@ class MemoryQuotas(MemoryAccess, QuotaStore):
 
     async def set_quota(self, quota: Quota, *, at: float, by: str) -> None:
         quotas, key = self._open_quotas(), (quota.tenant, quota.benchmark, quota.period)
-        quotas[key] = msgspec.structs.replace(quotas.get(key, quota), limit=quota.limit, listed=False)
+        before = quotas.get(key, msgspec.structs.replace(quota, since=at))
+        quotas[key] = msgspec.structs.replace(before, limit=quota.limit, listed=False)
         self._open_access().note("quota-set", quota.tenant, quota.datasets, at, by, quota=quota.said)
 
     async def remove_quota(
@@ -37,20 +38,17 @@ class MemoryQuotas(MemoryAccess, QuotaStore):
     async def quotas(self, tenant: str | None = None) -> list[Quota]:
         return in_order(quota for quota in self._open_quotas().values() if tenant in (None, quota.tenant))
 
-    async def spend(
-        self, tenant: str, benchmark: str, number: int, at: float, listed: Sequence[Quota] = ()
-    ) -> Quota | None:
-        quotas = [quota.at(at) for quota in in_force(self._of(tenant, benchmark), listed)]
-        if (refused := in_the_way(quotas, number)) is not None:
-            return refused
-        for quota in quotas:
-            self._keep(msgspec.structs.replace(quota, used=quota.used + number))
-        return None
+    async def spend(self, tenant: str, benchmark: str, number: int, at: float, listed: Sequence[Quota] = ()) -> Spent:
+        outcome = spent([quota.at(at) for quota in in_force(self._of(tenant, benchmark), listed)], number)
+        for quota in outcome.counted:
+            self._keep(quota)
+        return outcome
 
-    async def give_back(self, tenant: str, benchmark: str, number: int, at: float) -> None:
-        for quota in self._of(tenant, benchmark):
-            if (after := returned(quota, number, at)) is not None:
-                self._keep(after)
+    async def give_back(self, counted: Sequence[Quota], number: int) -> None:
+        for each in counted:
+            for kept in self._of(each.tenant, each.benchmark):
+                if (after := returned(kept, each, number)) is not None:
+                    self._keep(after)
 
     async def refuse(self, quota: Quota, number: int, at: float) -> None:
         key = (quota.tenant, quota.benchmark, quota.period)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 
-from benchhost.store.quota_records import Period, Quota
+from benchhost.store.quota_records import Period, Quota, Spent
 
 
 class QuotaStore(abc.ABC):
@@ -31,18 +31,19 @@ class QuotaStore(abc.ABC):
         """Return the quotas of a tenant, or all, by tenant, benchmark and period; those that are ``listed``, too."""
 
     @abc.abstractmethod
-    async def spend(
-        self, tenant: str, benchmark: str, number: int, at: float, listed: Sequence[Quota] = ()
-    ) -> Quota | None:
+    async def spend(self, tenant: str, benchmark: str, number: int, at: float, listed: Sequence[Quota] = ()) -> Spent:
         """Count evaluations that begin, if every quota has room for all of them.
 
-        ``listed`` are those of the allowlist: each holds unless one was set for its period. Returns ``None`` when
-        all are counted; and else the quota that stands in the way longest, and nothing is counted.
+        ``listed`` are those of the allowlist: each holds unless one was set for its period. Returns by which quotas
+        they are counted; or the quota that stands in the way longest, and then nothing is counted.
         """
 
     @abc.abstractmethod
-    async def give_back(self, tenant: str, benchmark: str, number: int, at: float) -> None:
-        """Uncount evaluations that were counted at a time, wherever the period of that time is not over."""
+    async def give_back(self, counted: Sequence[Quota], number: int) -> None:
+        """Uncount evaluations at the quotas that have counted them, wherever the period of that is not over.
+
+        A quota that was set meanwhile has not counted them, also where it stands in the place of one that has.
+        """
 
     @abc.abstractmethod
     async def refuse(self, quota: Quota, number: int, at: float) -> None:

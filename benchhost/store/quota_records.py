@@ -16,9 +16,9 @@ PERIODS: tuple[Period, ...] = get_args(Period)
 class Quota(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """At most ``limit`` evaluations of a tenant at a benchmark are begun in each ``period``.
 
-    ``used`` are those of the period that began at ``since``, in seconds since 1970; ``refused`` are those that it had
-    no room for. One that is ``listed`` is the allowlist's: what is used of it is kept, and it holds for as long as
-    whoever spends says so.
+    ``used`` are those that it has counted since ``since``, in seconds since 1970, which is when it was set, or when its
+    first evaluation of the period began; ``refused`` are those that it had no room for. One that is ``listed`` is the
+    allowlist's: what is used of it is kept, and it holds for as long as whoever spends says so.
     """
 
     tenant: str
@@ -43,7 +43,14 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def at(self, now: float) -> Quota:
         """Return it as it is at a time: in a new period, nothing is used."""
         begins, _ = bounds(self.period, now)
-        return self if begins <= self.since else msgspec.structs.replace(self, used=0, refused=0, since=begins)
+        return self if begins <= self.since else msgspec.structs.replace(self, used=0, refused=0, since=now)
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What came of evaluations that were to begin: the quotas that have counted them, or the one that has no room."""
+
+    counted: tuple[Quota, ...] = ()
+    refused_by: Quota | None = None
 
 
 def bounds(period: Period, at: float) -> tuple[float, float]:
@@ -85,9 +92,15 @@ def in_the_way(quotas: Sequence[Quota], number: int) -> Quota | None:
     return max(full, key=lambda quota: bounds(quota.period, quota.since)[1], default=None)
 
 
-def returned(quota: Quota, number: int, at: float) -> Quota | None:
-    """Return a quota with less used of the period of a time, or ``None`` when that is not the one that is counted."""
-    begins, _ = bounds(quota.period, at)
-    if begins != quota.since:
+def spent(quotas: Sequence[Quota], number: int) -> Spent:
+    """Count so many more at each of the quotas; or, if one has no room for them, at none."""
+    if (refused := in_the_way(quotas, number)) is not None:
+        return Spent(refused_by=refused)
+    return Spent(tuple(msgspec.structs.replace(quota, used=quota.used + number) for quota in quotas))
+
+
+def returned(kept: Quota, counted: Quota, number: int) -> Quota | None:
+    """Return a quota with less used, or ``None`` when it is not the one that has counted them, of the same period."""
+    if (kept.period, kept.since) != (counted.period, counted.since):
         return None
-    return msgspec.structs.replace(quota, used=max(0, quota.used - number))
+    return msgspec.structs.replace(kept, used=kept.used - number)

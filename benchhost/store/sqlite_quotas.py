@@ -14,7 +14,7 @@ import msgspec
 from benchhost.store.access_records import HOST
 from benchhost.store.commits import Commits
 from benchhost.store.quota_protocol import QuotaStore
-from benchhost.store.quota_records import Period, Quota, in_force, in_order, in_the_way, returned
+from benchhost.store.quota_records import Period, Quota, Spent, in_force, in_order, returned, spent
 from benchhost.store.sqlite_access import note
 
 _COLUMNS = ("tenant", "benchmark", "period", "most", "used", "since", "refused", "listed")
@@ -49,13 +49,11 @@ class SQLiteQuotas(QuotaStore):
         only, of = ("WHERE tenant = ?", (tenant,)) if tenant is not None else ("", ())
         return in_order([_quota(row) for row in await self._read(f"{_SELECT} {only}", of)])
 
-    async def spend(
-        self, tenant: str, benchmark: str, number: int, at: float, listed: Sequence[Quota] = ()
-    ) -> Quota | None:
+    async def spend(self, tenant: str, benchmark: str, number: int, at: float, listed: Sequence[Quota] = ()) -> Spent:
         return await self._writer().write(_spend, (tenant, benchmark, number, at, listed), durable=False)
 
-    async def give_back(self, tenant: str, benchmark: str, number: int, at: float) -> None:
-        await self._writer().write(_give_back, (tenant, benchmark, number, at), durable=False)
+    async def give_back(self, counted: Sequence[Quota], number: int) -> None:
+        await self._writer().write(_give_back, (counted, number), durable=False)
 
     async def refuse(self, quota: Quota, number: int, at: float) -> None:
         await self._writer().write(_refuse, (quota, number, at), durable=False)
@@ -77,7 +75,7 @@ def _quota(row: Sequence[Any]) -> Quota:
 
 def _set(cursor: sqlite3.Cursor, what: tuple[Quota, float, str]) -> None:
     quota, at, by = what
-    cursor.execute(_SET, msgspec.structs.astuple(quota))
+    cursor.execute(_SET, msgspec.structs.astuple(msgspec.structs.replace(quota, since=at)))
     note(cursor, "quota-set", quota.tenant, quota.datasets, at, by, quota=quota.said)
 
 
@@ -98,21 +96,20 @@ def _keep(cursor: sqlite3.Cursor, quota: Quota) -> None:
     cursor.execute(_KEEP, msgspec.structs.astuple(quota))
 
 
-def _spend(cursor: sqlite3.Cursor, what: tuple[str, str, int, float, Sequence[Quota]]) -> Quota | None:
+def _spend(cursor: sqlite3.Cursor, what: tuple[str, str, int, float, Sequence[Quota]]) -> Spent:
     tenant, benchmark, number, at, listed = what
-    quotas = [quota.at(at) for quota in in_force(_of(cursor, tenant, benchmark), listed)]
-    if (refused := in_the_way(quotas, number)) is not None:
-        return refused
-    for quota in quotas:
-        _keep(cursor, msgspec.structs.replace(quota, used=quota.used + number))
-    return None
+    outcome = spent([quota.at(at) for quota in in_force(_of(cursor, tenant, benchmark), listed)], number)
+    for quota in outcome.counted:
+        _keep(cursor, quota)
+    return outcome
 
 
-def _give_back(cursor: sqlite3.Cursor, what: tuple[str, str, int, float]) -> None:
-    tenant, benchmark, number, at = what
-    for quota in _of(cursor, tenant, benchmark):
-        if (after := returned(quota, number, at)) is not None:
-            _keep(cursor, after)
+def _give_back(cursor: sqlite3.Cursor, what: tuple[Sequence[Quota], int]) -> None:
+    counted, number = what
+    for each in counted:
+        for kept in _of(cursor, each.tenant, each.benchmark):
+            if (after := returned(kept, each, number)) is not None:
+                _keep(cursor, after)
 
 
 def _refuse(cursor: sqlite3.Cursor, what: tuple[Quota, int, float]) -> None:

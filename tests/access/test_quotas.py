@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
@@ -11,6 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
 
+from benchhost.store import DATABASE
 from benchhost.testing import serving
 
 KNOWN_WITHIN = 1.0
@@ -154,6 +156,40 @@ def test_a_quota_of_the_allowlist_outlives_a_kill_and_is_never_exceeded(
     assert [(event["by"], event["quota"]) for event in log if event["kind"] == "quota-reached"] == [
         ("@host", "40/year")
     ]
+
+
+def test_while_the_store_does_not_say_what_is_left_nothing_is_begun(operator, operator_of, ask, tmp_path):
+    here = operator_of(tmp_path / "state", operator.plugins)
+    metered = here.key("metered")
+    here("grant", "metered", "my-bench/default")
+    here("quota", "set", "metered", "my-bench", "10/month")
+    said = "Evaluation quota enforcement is temporarily unavailable; try again later."
+    payload = {"type": "text", "schema": "", "data": "1"}
+    task = {"run_id": "r", "task_id": "q0"}
+    asked = [
+        ("/b/my-bench/v1/evaluate", {**task, "payload": payload}),
+        ("/b/my-bench/evaluate-response/", {"task_id": "q0", "response": "2"}),
+        ("/b/my-bench/v1/evaluate-batch", {"submissions": [{"task_id": "q0", "response": "3"}]}),
+    ]
+    flags = ("--auth", "keys", "--workers", "2", "--only", "my-bench")
+    with serving(here.state, *flags, plugins=[here.plugins]) as host:
+        database = sqlite3.connect(here.state / DATABASE)
+        database.execute("ALTER TABLE quota RENAME TO elsewhere")
+        for path, body in asked:
+            refused = ask(host.url, "POST", path, body, metered)
+            assert (refused.status, refused.detail) == (503, said)
+            assert refused.json["type"] == "urn:benchhost:problem:quota-unavailable"
+        address = f"{host.url.replace('http', 'ws', 1)}/b/my-bench/ws/evaluate-response"
+        with connect(address, additional_headers=metered, proxy=None) as socket:
+            socket.send(json.dumps({"task_id": "q0", "response": "4"}))
+            with pytest.raises(ConnectionClosedError):
+                socket.recv()
+            assert (socket.close_code, socket.close_reason) == (1011, said)
+        database.execute("ALTER TABLE elsewhere RENAME TO quota")
+        database.close()
+        for path, body in asked:
+            assert ask(host.url, "POST", path, body, metered).status == 200
+        assert used(here, "metered") == [3], "what was refused meanwhile was not counted"
 
 
 def until(true):

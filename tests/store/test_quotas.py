@@ -45,6 +45,11 @@ async def used(store: Store) -> list[int]:
     return [quota.used for quota in await store.quotas("acme")]
 
 
+async def refusal(store: Store, *what: object) -> Quota | None:
+    """Spend, and return the quota that has no room for it, if there is one."""
+    return (await store.spend(*what)).refused_by
+
+
 @pytest.mark.parametrize(
     "period, begins, ends",
     [
@@ -70,55 +75,114 @@ def test_periods_follow_each_other_without_a_gap(period, at):
 
 async def test_as_many_as_the_limit_are_spent_and_no_more(store):
     await store.set_quota(of(3), **by())
-    assert [await store.spend("acme", "b", 1, NOON) is None for _ in range(5)] == [True, True, True, False, False]
-    refused = await store.spend("acme", "b", 1, NOON)
+    assert [await refusal(store, "acme", "b", 1, NOON) is None for _ in range(5)] == [True, True, True, False, False]
+    refused = await refusal(store, "acme", "b", 1, NOON)
     assert (refused.period, refused.limit, refused.used) == ("day", 3, 3)
 
 
 async def test_all_of_several_are_counted_or_none(store):
     await store.set_quota(of(3), **by())
-    assert await store.spend("acme", "b", 2, NOON) is None
-    assert await store.spend("acme", "b", 2, NOON) is not None
-    assert await store.spend("acme", "b", 1, NOON) is None
+    assert await refusal(store, "acme", "b", 2, NOON) is None
+    assert await refusal(store, "acme", "b", 2, NOON) is not None
+    assert await refusal(store, "acme", "b", 1, NOON) is None
 
 
 async def test_every_quota_must_have_room_and_the_longest_wait_is_told(store):
     for limit, period in ((1, "minute"), (5, "hour"), (1, "day")):
         await store.set_quota(of(limit, period), **by())
-    assert await store.spend("acme", "b", 1, NOON) is None
-    assert (await store.spend("acme", "b", 1, NOON)).period == "day"
+    assert await refusal(store, "acme", "b", 1, NOON) is None
+    assert (await refusal(store, "acme", "b", 1, NOON)).period == "day"
     assert await used(store) == [1, 1, 1]
 
 
 async def test_a_new_period_begins_with_nothing_used(store):
     await store.set_quota(of(1), **by())
-    assert await store.spend("acme", "b", 1, NOON) is None
-    assert await store.spend("acme", "b", 1, TOMORROW - 0.5) is not None
-    assert await store.spend("acme", "b", 1, TOMORROW) is None
+    assert await refusal(store, "acme", "b", 1, NOON) is None
+    assert await refusal(store, "acme", "b", 1, TOMORROW - 0.5) is not None
+    assert await refusal(store, "acme", "b", 1, TOMORROW) is None
 
 
 async def test_what_is_given_back_can_be_spent_again_in_its_period_alone(store):
     await store.set_quota(of(1), **by())
-    await store.spend("acme", "b", 1, NOON)
-    await store.give_back("acme", "b", 1, NOON)
-    assert await store.spend("acme", "b", 1, NOON) is None
-    assert await store.spend("acme", "b", 1, TOMORROW) is None
-    await store.give_back("acme", "b", 1, NOON)
-    assert await store.spend("acme", "b", 1, TOMORROW) is not None
+    spent = await store.spend("acme", "b", 1, NOON)
+    await store.give_back(spent.counted, 1)
+    assert await refusal(store, "acme", "b", 1, NOON) is None
+    assert await refusal(store, "acme", "b", 1, TOMORROW) is None
+    await store.give_back(spent.counted, 1)
+    assert await refusal(store, "acme", "b", 1, TOMORROW) is not None
+
+
+async def test_a_quota_gives_nothing_back_that_it_has_not_counted(store):
+    await store.set_quota(of(5, "month"), **by())
+    spent = await store.spend("acme", "b", 1, NOON)
+    await store.set_quota(of(1), at=NOON + 1, by="tester")
+    assert await refusal(store, "acme", "b", 1, NOON + 2) is None
+    await store.give_back(spent.counted, 1)
+    assert [(quota.period, quota.used) for quota in await store.quotas("acme")] == [("day", 1), ("month", 1)]
+    assert (await refusal(store, "acme", "b", 1, NOON + 3)).period == "day"
+
+
+async def test_nor_does_one_in_the_place_of_one_that_was_removed_meanwhile(store):
+    await store.set_quota(of(1), **by())
+    spent = await store.spend("acme", "b", 1, NOON)
+    await store.remove_quota("acme", "b", **by())
+    for again in (store.set_quota(of(1), at=NOON + 1, by="tester"), store.remove_quota("acme", "b", **by())):
+        await again
+        allowed = await store.spend("acme", "b", 1, NOON + 2, listed(1))
+        await store.give_back(spent.counted, 1)
+        assert await refusal(store, "acme", "b", 1, NOON + 3, listed(1)) is not None
+        spent = allowed
+
+
+@given(data=st.data())
+def test_what_is_used_is_what_began_and_was_not_given_back_whatever_is_set_meanwhile(data):
+    """Begin, fail, set and remove in any order: each quota has counted what began since it was set, and no less."""
+
+    async def go() -> None:
+        async with open_store("memory:") as store:
+            now, running = NOON, []  # of each evaluation that runs: what has counted it, and how many it is
+            counted: dict[str, list[int]] = {}  # of each period: what runs or was judged since its quota was set
+            for _ in range(data.draw(st.integers(1, 25))):
+                now += 0.5
+                period = data.draw(st.sampled_from(["day", "month"]))
+                match data.draw(st.sampled_from(["begin", "begin", "fail", "set", "remove"])):
+                    case "begin":
+                        number = data.draw(st.integers(1, 3))
+                        spent = await store.spend("acme", "b", number, now)
+                        assert (spent.refused_by is None) == all(sum(c) + number <= 4 for c in counted.values())
+                        if spent.refused_by is None:
+                            places = [(each, len(units)) for each, units in counted.items()]
+                            running.append((spent, number, [(counted[each], place) for each, place in places]))
+                            for units in counted.values():
+                                units.append(number)
+                    case "fail" if running:
+                        spent, number, where = running.pop(data.draw(st.integers(0, len(running) - 1)))
+                        await store.give_back(spent.counted, number)
+                        for units, place in where:
+                            units[place] = 0
+                    case "set":
+                        await store.set_quota(of(4, period), at=now, by="tester")
+                        counted.setdefault(period, [])
+                    case "remove":
+                        await store.remove_quota("acme", "b", period, at=now, by="tester")
+                        counted.pop(period, None)
+                assert {q.period: q.used for q in await store.quotas("acme")} == {p: sum(c) for p, c in counted.items()}
+
+    asyncio.run(go())
 
 
 async def test_quotas_are_of_one_tenant_at_one_benchmark(store):
     await store.set_quota(of(1), **by())
     for tenant, benchmark in (("acme", "b"), ("other", "b"), ("acme", "c"), ("other", "b")):
-        assert await store.spend(tenant, benchmark, 1, NOON) is None
+        assert await refusal(store, tenant, benchmark, 1, NOON) is None
 
 
 async def test_a_limit_that_is_set_anew_forgets_nothing(store):
     await store.set_quota(of(2), **by())
-    await store.spend("acme", "b", 2, NOON)
+    await refusal(store, "acme", "b", 2, NOON)
     await store.set_quota(of(3), **by())
-    assert await store.spend("acme", "b", 1, NOON) is None
-    assert await store.spend("acme", "b", 1, NOON) is not None
+    assert await refusal(store, "acme", "b", 1, NOON) is None
+    assert await refusal(store, "acme", "b", 1, NOON) is not None
 
 
 async def test_quotas_are_listed_in_order_and_removed(store):
@@ -141,12 +205,12 @@ def listed(limit: int, period: str = "day") -> list[Quota]:
 
 
 async def test_a_quota_of_the_allowlist_holds_as_long_as_it_is_said_and_is_counted_by_benchmark(store):
-    assert [await store.spend("acme", "b", 1, NOON, listed(2)) is None for _ in range(3)] == [True, True, False]
-    assert await store.spend("acme", "c", 1, NOON, [Quota(**kept(listed(2)[0]) | {"benchmark": "c"})]) is None
+    assert [await refusal(store, "acme", "b", 1, NOON, listed(2)) is None for _ in range(3)] == [True, True, False]
+    assert await refusal(store, "acme", "c", 1, NOON, [Quota(**kept(listed(2)[0]) | {"benchmark": "c"})]) is None
     [of_b, of_c] = await store.quotas("acme")
     assert (of_b.used, of_b.listed, of_c.benchmark, of_c.used) == (2, True, "c", 1)
-    assert await store.spend("acme", "b", 1, NOON, listed(3)) is None  # the operator has written another one
-    assert await store.spend("acme", "b", 9, NOON) is None  # and has taken it out again
+    assert await refusal(store, "acme", "b", 1, NOON, listed(3)) is None  # the operator has written another one
+    assert await refusal(store, "acme", "b", 9, NOON) is None  # and has taken it out again
 
 
 def kept(quota: Quota) -> dict[str, object]:
@@ -154,20 +218,20 @@ def kept(quota: Quota) -> dict[str, object]:
 
 
 async def test_a_quota_that_is_set_stands_in_the_place_of_the_one_of_the_allowlist(store):
-    assert await store.spend("acme", "b", 2, NOON, listed(2)) is None
+    assert await refusal(store, "acme", "b", 2, NOON, listed(2)) is None
     await store.set_quota(of(3), **by())
-    assert [await store.spend("acme", "b", 1, NOON, listed(9)) is None for _ in range(2)] == [True, False]
-    assert await store.spend("acme", "b", 1, NOON, listed(1, "month")) is not None  # each must have room
+    assert [await refusal(store, "acme", "b", 1, NOON, listed(9)) is None for _ in range(2)] == [True, False]
+    assert await refusal(store, "acme", "b", 1, NOON, listed(1, "month")) is not None  # each must have room
     assert await store.remove_quota("acme", "b", **by()) == 1
-    assert await store.spend("acme", "b", 9, NOON, listed(9)) is None
+    assert await refusal(store, "acme", "b", 9, NOON, listed(9)) is None
     assert await store.remove_quota("acme", "b", **by()) == 0  # the allowlist's is not the store's to remove
 
 
 async def test_changes_and_the_first_refusal_of_a_period_are_noted(store):
     await store.set_quota(of(1), **by())
-    await store.spend("acme", "b", 1, NOON)
+    await refusal(store, "acme", "b", 1, NOON)
     for at, number in ((NOON, 1), (NOON, 4), (TOMORROW, 1)):
-        refused = await store.spend("acme", "b", number + 1, at)
+        refused = await refusal(store, "acme", "b", number + 1, at)
         await store.refuse(refused, number, at)
         [quota] = await store.quotas("acme")
         assert quota.refused == {(NOON, 1): 1, (NOON, 4): 5, (TOMORROW, 1): 1}[at, number]
@@ -183,7 +247,7 @@ async def test_changes_and_the_first_refusal_of_a_period_are_noted(store):
 
 
 async def test_what_a_quota_of_the_allowlist_refuses_is_noted_also_when_nothing_was_counted_yet(store):
-    refused = await store.spend("acme", "b", 3, NOON, listed(2))
+    refused = await refusal(store, "acme", "b", 3, NOON, listed(2))
     await store.refuse(refused, 3, NOON)
     [quota] = await store.quotas("acme")
     assert (quota.used, quota.refused, quota.listed) == (0, 3, True)
@@ -196,7 +260,7 @@ from benchhost.store import open_store
 async def main():
     async with open_store(sys.argv[1]) as store:
         answers = await asyncio.gather(*(store.spend("acme", "b", 1, 1.0) for _ in range(200)))
-        print(sum(answer is None for answer in answers))
+        print(sum(answer.refused_by is None for answer in answers))
 
 asyncio.run(main())
 """
