@@ -97,7 +97,7 @@ def test_the_image_runs_as_a_number_that_is_not_root() -> None:
 
 def test_the_state_lies_in_a_volume_that_the_user_owns() -> None:
     assert FINAL.one("VOLUME").value == STATE
-    assert flag(FINAL.one("CMD").words, "--state") == STATE
+    assert f"BENCHHOST_STATE={STATE}" in FINAL.one("ENV").words, "every command in the container is about this host"
     user = FINAL.one("USER").value
     assert f"--owner={user} --group={user} --mode=0700 {STATE}" in FINAL.one("RUN").value
 
@@ -114,6 +114,18 @@ def test_everything_that_is_copied_is_there_and_not_ignored() -> None:
     copied = {source for copy in BUILD.all("COPY") for source in copy.words[:-1]}
     assert copied == let_through
     assert all((ROOT / source).exists() for source in copied)
+
+
+def test_of_the_packages_nothing_but_caches_is_ignored() -> None:
+    packages = [ROOT / "benchhost", *ROOT.glob("plugins/*/benchhost_*")]
+    left_out = {
+        path
+        for package in packages
+        for folder, names, files in os.walk(package)
+        for path in ignored(folder, names + files)
+    }
+    assert left_out <= {"__pycache__"}
+    assert ignored(str(ROOT / "plugins" / "arithmetic"), ["tests", "benchhost_arithmetic"]) == ["tests"]
 
 
 # compose.yaml
@@ -170,10 +182,18 @@ def test_the_options_for_sandboxes_are_ready_to_be_taken_out_of_their_comments()
 
 
 def ignored(folder: str, names: list[str]) -> list[str]:
-    """What .dockerignore keeps out wherever it lies."""
-    lines = (ROOT / ".dockerignore").read_text("utf-8").split()
-    patterns = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
-    return [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+    """What .dockerignore keeps out of what it lets through: a name wherever it is (`**/name`), or a path."""
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    patterns = [line.split("/") for line in lines if line and line[0] not in "#!" and line != "*"]
+    found = []
+    for name in names:
+        path = (Path(folder, name)).relative_to(ROOT).parts
+        for pattern in patterns:
+            tail = path[-1:] if pattern[0] == "**" else path
+            words = pattern[1:] if pattern[0] == "**" else pattern
+            if len(tail) == len(words) and all(map(fnmatch.fnmatch, tail, words)):
+                found.append(name)
+    return found
 
 
 def build_in(folder: Path) -> Path:
@@ -218,11 +238,12 @@ def free_port() -> int:
 def test_the_image_builds_serves_and_is_found_healthy(tmp_path: Path) -> None:
     venv = build_in(tmp_path)
     port, state = str(free_port()), str(tmp_path / "state")
-    replaced = {"0.0.0.0": "127.0.0.1", FINAL.one("EXPOSE").value: port, STATE: state}
+    replaced = {"0.0.0.0": "127.0.0.1", FINAL.one("EXPOSE").value: port}
     command = [replaced.get(word, word) for word in FINAL.one("CMD").words]
     check = json.loads(FINAL.one("HEALTHCHECK").value.partition("CMD ")[2])
     check[-1] = check[-1].replace(FINAL.one("EXPOSE").value, port)
-    environment = {"PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
+    environment = dict(word.split("=", 1) for word in FINAL.one("ENV").words)
+    environment |= {"PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}", "BENCHHOST_STATE": state}
 
     def is_healthy() -> bool:
         return subprocess.run(check, env=environment, capture_output=True, timeout=30).returncode == 0

@@ -36,8 +36,8 @@ async def _programs_of_host(scene: Scene) -> AsyncIterator[Trap]:
     try:
         yield Trap(evidence, {"FOLDERS": ":".join(_SHARED_FOLDERS), "MARK": scene.mark})
     finally:
-        for path in paths:
-            path.unlink(missing_ok=True)
+        for path in filter(Path.exists, paths):  # on a read-only file system, even what is not there cannot be removed
+            path.unlink()
 
 
 @asynccontextmanager

@@ -3,8 +3,8 @@
 
 def advice(said: str) -> str:
     """Say what to change when a sandbox cannot be made for a reason that the kernel gave."""
-    if "_mount_proc" in said:
-        return f"{said}: in a container, start it with --security-opt systempaths=unconfined"
+    if "mount proc" in said:
+        return f"{said}: in a container, start it with --security-opt systempaths=unconfined, beside seccomp=unconfined"
     if "space left" in said:
         return f"{said}: raise the sysctl user.max_user_namespaces, which may be 0"
     return (

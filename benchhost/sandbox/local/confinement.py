@@ -102,12 +102,8 @@ def hold(
         os.close(ends.ready)
     except BaseException as error:
         sys.__excepthook__(type(error), error, error.__traceback__)  # to the keeper's log; callers are told no path
-        where = error.__traceback__
-        while where is not None and where.tb_next is not None:
-            where = where.tb_next
-        function = "" if where is None else where.tb_frame.f_code.co_name
         said = error.strerror if isinstance(error, OSError) else repr(error)
-        os.write(ends.ready, f"{said} ({function})".encode())
+        os.write(ends.ready, f"{said} ({_step(error)})".encode())
         os._exit(1)
     try:
         with contextlib.suppress(OSError):
@@ -116,3 +112,15 @@ def hold(
         holder.serve()
     finally:
         os._exit(0)
+
+
+def _step(error: BaseException) -> str:
+    """Name what was being done: the innermost function that is not one of those by which the kernel is asked."""
+    steps = [""]
+    frame = error.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        if os.path.basename(code.co_filename) not in {"kernel.py", "mounts.py"}:
+            steps.append(code.co_name)
+        frame = frame.tb_next
+    return steps[-1].strip("_").replace("_", " ")
