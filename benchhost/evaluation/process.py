@@ -70,7 +70,7 @@ class Zygote:
         self.entries = await self._begin()
 
     async def spawn(self) -> tuple[int, socket.socket]:
-        """Fork a grader; return its process id and the socket to talk to it.
+        """Fork a grader; return the process id of its watcher, by which it is ended, and the socket to talk to it.
 
         Raises :class:`~benchhost.errors.GraderDied`.
         """
@@ -83,7 +83,7 @@ class Zygote:
             raise
 
     def kill(self, pid: int) -> None:
-        """End a grader at once, and what its hooks have started, but for what has a session of its own."""
+        """End a grader at once, and all that its hooks have started."""
         with contextlib.suppress(OSError):  # then the zygote is gone, and every grader with it
             self._socket.send(msgspec.msgpack.encode(zygote.Kill(pid)))
 

@@ -5,9 +5,8 @@ tables; a fork of this process costs a few milliseconds and shares what it has i
 interpreter each time it is started, so it sees the plugins that are installed now, and their newest
 code. It does nothing but fork, reap and, when the host hangs up, end everything that it forked.
 
-Each grader leads a process group, which ends with it: what its hooks have started goes too. A program
-that a hook gives a session or a group of its own escapes that, and is the author's to end. (Adopting
-what a dead grader leaves behind, as a subreaper does, would not tell whose it was.)
+Each grader has a :mod:`watcher <benchhost.evaluation.watcher>`, which is what is forked here, and whose
+process id the host is told. It ends with all that the grader's hooks have started.
 
 The host sends msgpack requests as datagrams: :class:`Spawn`, with one end of a socket pair attached by
 which it tells the grader what to load, and :class:`Kill`. The first datagram that comes back holds the
@@ -40,11 +39,11 @@ LEFT_TO_THE_HOST = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Spawn(msgspec.Struct, tag="spawn"):
-    """Fork a grader. The answer is its process id, or a text that says why it could not be forked."""
+    """Fork a grader. The answer is the process id of its watcher, or a text that says why it could not be forked."""
 
 
 class Kill(msgspec.Struct, tag="kill"):
-    """End a grader at once, if it still runs."""
+    """End a grader at once, if it still runs, by the process id of its watcher."""
 
     pid: int
 
@@ -82,8 +81,8 @@ def main(host: socket.socket) -> None:
     """Serve the host until it hangs up."""
     # Imported here so that every child shares them, but not by whoever only wants to start a zygote.
     with loading():
-        from benchhost.evaluation import grader
-        from benchhost.evaluation.lifeline import end_with_parent
+        from benchhost.evaluation import grader, watcher
+        from benchhost.evaluation.lifeline import adopt_orphans, end_with_parent
 
     # The host decides when its graders end. A handler that does nothing, unlike SIG_IGN, is not passed on
     # to the programs that an author's hook may start.
@@ -98,15 +97,17 @@ def main(host: socket.socket) -> None:
 
     host.send(msgspec.msgpack.encode(Installed(entries())))
     requests = msgspec.msgpack.Decoder(Spawn | Kill)
-    children: set[int] = set()
+    watchers: set[int] = set()
     me = os.getpid()
+    adopt_orphans()  # those of a watcher that was killed
     try:
         while True:
             ready, _, _ = select.select([host, woken], [], [])
             if woken in ready:
                 with contextlib.suppress(BlockingIOError):
                     woken.recv(4096)
-                _reap(children)
+                watchers -= watcher.reap()
+                watcher.end_orphans(watchers)
             if host not in ready:
                 continue
             data, handles, _, _ = socket.recv_fds(host, MOST, 1)
@@ -114,8 +115,8 @@ def main(host: socket.socket) -> None:
                 return
             request = requests.decode(data)
             if isinstance(request, Kill):
-                if request.pid in children:
-                    _kill_group(request.pid)
+                if request.pid in watchers:
+                    os.kill(request.pid, watcher.STOP)
                 continue
             if not handles:  # the kernel had no descriptor left for it
                 host.send(msgspec.msgpack.encode(os.strerror(errno.EMFILE)))
@@ -128,39 +129,25 @@ def main(host: socket.socket) -> None:
                 continue
             if pid == 0:
                 try:
-                    os.setpgid(0, 0)
-                    end_with_parent(me)
+                    end_with_parent(me, watcher.STOP)
                     for end in (host, woken, waker):
                         end.close()
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    grader.main(socket.socket(fileno=handles[0]))
+                    watcher.watch(grader.main, socket.socket(fileno=handles[0]))
                 except BaseException:
                     traceback.print_exc()
                 finally:
                     os._exit(1)  # whatever happens, a child must not end its siblings, as the lines below do
-            with contextlib.suppress(OSError):  # the child was faster, and may be gone by now
-                os.setpgid(pid, pid)  # so that what a hook has started ends with it
-            children.add(pid)
+            watchers.add(pid)
             os.close(handles[0])
             host.send(msgspec.msgpack.encode(pid))
     finally:
-        for child in children:
-            _kill_group(child)
-        _reap(children, wait=True)
-
-
-def _reap(children: set[int], *, wait: bool = False) -> None:
-    for child in list(children):
-        pid, _ = os.waitpid(child, 0 if wait else os.WNOHANG)
-        if pid:
-            children.discard(child)
-            _kill_group(child)  # what it has left behind
-
-
-def _kill_group(child: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
+        for pid in watchers:
+            os.kill(pid, watcher.STOP)
+        for pid in watchers:
+            os.waitpid(pid, 0)
+        watcher.end_orphans(set())
 
 
 def _ignore(*_: object) -> None:

@@ -16,6 +16,7 @@ from benchhost.evaluation.limits import Limits
 from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.requests import Context, Submission
 from benchhost.evaluation.roster import Hosting, Roster
+from benchhost.sandbox.local.execution import children
 from benchhost.store import Evaluation, open_store
 from benchhost.testing import install_plugin
 
@@ -43,14 +44,18 @@ class Hub:
             found.update(group)
         return [found[position] for position in range(len(submissions))]
 
-    def graders(self) -> list[int]:
-        """Return the process ids of all graders that are not retired."""
+    def watchers(self) -> list[int]:
+        """Return the process ids of the watchers of all graders that are not retired."""
         return [
             grader._pid
             for benchmark in self.roster
             for grader in benchmark._graders.processes
             if grader._pid and not grader.retired
         ]
+
+    def graders(self) -> list[int]:
+        """Return the process ids of all graders that are not retired: the only child of its watcher, each."""
+        return [grader for watcher in self.watchers() for grader in children(watcher)]
 
 
 OpenHub = Callable[..., AbstractAsyncContextManager[Hub]]

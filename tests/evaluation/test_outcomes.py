@@ -166,7 +166,7 @@ async def test_a_long_cause_loses_its_middle(judged):
 
 async def test_afterwards_nothing_is_left_but_the_graders(hub, judged, misbehaving):
     """No process that a hook has started, and no zombie."""
-    await _eventually(lambda: _tree(misbehaving) == sorted([_mother(hub).pid, *hub.graders()]))
+    await _eventually(lambda: _tree(misbehaving) == sorted([_mother(hub).pid, *hub.watchers(), *hub.graders()]))
     assert not [child for child in _mother(hub).children() if child.status() == psutil.STATUS_ZOMBIE]
 
 
@@ -184,7 +184,7 @@ async def test_hundreds_of_evaluations_and_dead_graders_leave_no_descriptor_behi
         await hub.judge("plain", "good", run=run)
 
     await some("warm")
-    await _eventually(lambda: len(hub.graders()) == len(_tree(misbehaving)) - 1)
+    await _eventually(lambda: 2 * len(hub.watchers()) == len(_tree(misbehaving)) - 1)
     before = psutil.Process().num_fds(), _mother(hub).num_fds()
     for number in range(3):
         await some(f"run {number}")
@@ -232,7 +232,7 @@ async def test_when_the_process_that_starts_graders_is_killed_another_takes_its_
     assert (await slow).status == "scored"
     assert (await hub.judge("coroutine", "good", run="orphaned")).status == "scored"
     assert _mother(hub).pid != mother
-    await _eventually(lambda: _tree(misbehaving) == sorted([_mother(hub).pid, *hub.graders()]))
+    await _eventually(lambda: _tree(misbehaving) == sorted([_mother(hub).pid, *hub.watchers(), *hub.graders()]))
 
 
 def _tree(folder: Path) -> list[int]:

@@ -1,0 +1,98 @@
+"""The process that watches over a grader: the parent of it, and of whatever its hooks leave behind.
+
+What a grader's hooks have started can be told from what those of others have started only by who adopts it. So each
+grader has a watcher of its own. When the grader ends, or is to end, so does all that has come of it: also a daemon,
+which has a session of its own and a parent that has ended. Where orphans cannot be adopted (only Linux lets them be),
+it is the grader and its process group that end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Collection, Iterable
+
+from benchhost.evaluation.lifeline import adopt_orphans, end_with_parent
+from benchhost.sandbox.local.execution import children, descendants
+
+STOP = signal.SIGUSR1
+"""What tells a watcher to end its grader at once, and all that has come of it."""
+
+SWEEPS_FOR = 10.0
+"""Seconds for which a watcher tries to end what is left. Then its own parent, who adopts that, goes on trying."""
+
+_WATCHED = (signal.SIGCHLD, STOP)
+
+
+def watch(be_grader: Callable[[socket.socket], None], connection: socket.socket) -> None:
+    """Fork a grader, which does ``be_grader`` with its line to the host, and return when nothing is left of it.
+
+    It is the only thing that this process, which was just forked, ever does.
+    """
+    me = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    adopt_orphans()
+    grader = os.fork()
+    if grader == 0:
+        os.setpgid(0, 0)
+        end_with_parent(me)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+        be_grader(connection)
+        os._exit(1)
+    connection.close()  # so that the host hears the end of it
+    with contextlib.suppress(OSError):  # the child was faster, and may be gone by now
+        os.setpgid(grader, grader)  # so that its group can be ended from the first moment on
+    while signal.sigwait(_WATCHED) != STOP and grader not in reap():
+        pass
+    _end_all(grader)
+
+
+def reap() -> set[int]:
+    """Reap the children that have ended."""
+    ended = set()
+    with contextlib.suppress(ChildProcessError):
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            ended.add(pid)
+    return ended
+
+
+def end_orphans(watchers: Collection[int]) -> None:
+    """Kill every child of this process that is no watcher: its watcher was killed.
+
+    Each that ends is told by SIGCHLD, upon which this is called once more, for what that one had.
+    """
+    orphans = [child for child in children(os.getpid()) if child not in watchers]
+    _kill(each for orphan in orphans for each in (orphan, *descendants(orphan)))
+
+
+def _kill(processes: Iterable[int]) -> None:
+    """Kill processes that descend from this one."""
+    ours = os.getsid(0)
+    for each in processes:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(each) != ours:  # then one of them began it, and its groups end before they can fork once more
+                os.killpg(os.getpgid(each), signal.SIGKILL)
+            os.kill(each, signal.SIGKILL)
+
+
+def _end_all(grader: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(grader, signal.SIGKILL)
+    until = time.monotonic() + SWEEPS_FOR
+    while time.monotonic() < until:
+        _kill(descendants(os.getpid()))
+        reap()
+        if not _has_children():
+            return
+        time.sleep(0.001)
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
