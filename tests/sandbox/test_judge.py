@@ -100,9 +100,10 @@ def test_right_code_passes_and_wrong_code_does_not(judge):
 WALKS = """
 import sys
 def add(a, b):
-    frame = sys._getframe()
+    frame = sys._getframe(1)
     while frame:
-        frame.f_locals.clear()
+        for name in list(frame.f_locals):  # since Python 3.13 the frames' own variables, before that a copy of them
+            frame.f_locals[name] = 1
         frame = frame.f_back
     return 1
 """
@@ -130,7 +131,7 @@ HOSTILE = {
         "not_plain",
     ),
     "patches what compares": (PATCHES, "failed"),
-    "walks the frames": (WALKS, "failed"),
+    "walks the frames": (WALKS, "ended" if sys.version_info >= (3, 13) else "failed"),  # it breaks its own process
     "forges an answer": (FORGES, "garbled"),
     "never ends": ("def add(a, b):\n    while True:\n        pass", "timeout"),
     "sleeps": ("import time\ndef add(a, b):\n    time.sleep(60)", "timeout"),

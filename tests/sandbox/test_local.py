@@ -526,7 +526,8 @@ async def test_nobody_in_there_reaches_the_holder(provider, harm):
     sandbox = await provider.create(SandboxSpec())
     await sandbox.run(harm)
     said = await sandbox.run("prlimit --pid 1 --nofile --noheadings; cut -d' ' -f19,41 /proc/1/stat; nice")
-    assert said.text.endswith("0 0\n0\n")
+    ours = os.nice(0)  # whoever runs these tests may be nice
+    assert said.text.endswith(f"{ours} 0\n{ours}\n")
     assert await sandbox.read("/etc/hostname") == b"sandbox\n"
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import time
 from contextlib import closing
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -15,7 +17,7 @@ from benchhost.testing import install_plugin, serving
 pytestmark = pytest.mark.anyio
 
 SOURCE = """
-import random, time
+import os, random, time
 from benchhost import Benchmark, Result, Task
 
 class Plugin(Benchmark):
@@ -24,6 +26,8 @@ class Plugin(Benchmark):
         return {"default": [Task(id=str(number), question="?") for number in range(1000)]}
     def evaluate_response(self, task, response):
         time.sleep(random.random() / 50)
+        while response.text.startswith("held") and os.path.exists(GATE):
+            time.sleep(0.05)
         return Result(score=float(task.id), feedback=response.text)
 """
 
@@ -31,8 +35,13 @@ class Plugin(Benchmark):
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plugins")
-    install_plugin(folder, "slowly", SOURCE)
+    install_plugin(folder, "slowly", f"GATE = {str(gate(folder))!r}\n{SOURCE}")
     return folder
+
+
+def gate(folder: Path) -> Path:
+    """What holds responses that begin so up, as long as it is there."""
+    return folder / "gate"
 
 
 async def submit(session, url: str, task: int, response: str) -> tuple[str, dict]:
@@ -87,10 +96,17 @@ async def test_a_kill_at_any_moment_loses_nothing_acknowledged_and_doubles_nothi
                     acknowledged[id_] = (task, response, result)
                     goal.look_at(len(acknowledged))
 
+                gate(plugins).unlink(missing_ok=True)
                 await asyncio.wait_for(asyncio.gather(*(one(*each) for each in again)), 30)
+                gate(plugins).touch()
                 goal.set(len(acknowledged) + chance.randrange(1, 150))
                 load = [asyncio.create_task(one(n, f"round {round_}")) for n in range(300)]
+                load += [asyncio.create_task(one(n, f"held {round_}")) for n in range(3)]
                 await asyncio.wait_for(goal.reached.wait(), 30)
+                end = time.monotonic() + 30
+                while not read(tmp_path, "SELECT 1 FROM evaluation WHERE status = 'running'"):  # some are held up
+                    assert time.monotonic() < end
+                    await asyncio.sleep(0.01)
                 server.kill()
                 await asyncio.wait_for(asyncio.gather(*load), 10)
     assert interrupted > 0, "nothing was under way when the server was killed"
