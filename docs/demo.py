@@ -50,9 +50,12 @@ PROGRAMS = {
     "one that reads a file of this machine": "    return open('/etc/passwd').read()\n",
 }
 
+PROGRAM = os.path.relpath(Path(sys.executable).with_name("benchhost"))
+"""The command line of the environment that this runs in, which need not be on PATH."""
+
 NO_SANDBOX = (
     "No sandbox can be had on this machine, so what needs one is left out. "
-    "`benchhost doctor` and docs/grading-code.md say what to change."
+    f"`{PROGRAM} doctor` and docs/grading-code.md say what to change."
 )
 
 
@@ -132,7 +135,7 @@ def start(folder: Path, port: int) -> int:
 def run_model(folder: Path, *tasks: str) -> int:
     """Have a model attempt a benchmark, and show the table of the run; the records are the host's."""
     arguments = ["run", *tasks, "--model", "scripted/reference", "--state", str(folder / "state")]
-    print(f"\nThe model that knows the answers: benchhost {' '.join(arguments)}", flush=True)
+    print(f"\nThe model that knows the answers: {PROGRAM} {' '.join(arguments)}", flush=True)
     return subprocess.run([sys.executable, "-m", "benchhost", *arguments], check=False).returncode
 
 
