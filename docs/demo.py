@@ -129,6 +129,7 @@ def start(folder: Path, port: int) -> int:
     failed = run_model(folder, "arithmetic")
     if sandboxes:
         failed = run_model(folder, "terminal", "count-errors") or failed
+    print(f"\nWhere it says benchhost, type {PROGRAM}: it need not be on the PATH.")
     return failed
 
 

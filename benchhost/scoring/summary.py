@@ -57,8 +57,10 @@ def summarise(results: Mapping[str, Scored | None] | Iterable[Scored | None], le
     """Summarise results in one pass and little memory; ``None`` stands for a task that has no score.
 
     The interval is Wilson's when every score is 0 or 1, and Student's t otherwise; its ``method`` says
-    which. Student's needs two scores. Scores count as independent: epochs of one task are not, see
-    :func:`~benchhost.scoring.clustered_standard_error`.
+    which. Student's needs two scores. Where every score lies between 0, by convention the worst, and 1,
+    full marks, it ends there too: no mean lies beyond, so that nothing of the coverage is lost by it
+    (Mandelkern, *Setting Confidence Intervals for Bounded Parameters*, 2002). Scores count as
+    independent: epochs of one task are not, see :func:`~benchhost.scoring.clustered_standard_error`.
 
     Raises ``ValueError`` when a score or metric is not finite, or the level is not between 0 and 1.
     """
@@ -110,6 +112,9 @@ def _interval(scores: _Running, mean: float | None, error: float | None, level: 
     if error is None:
         return None
     interval = student_t_interval(mean, error, scores.count - 1, level)
+    if scores.bounded:
+        within = {"low": max(0.0, interval.low), "high": min(1.0, interval.high)}
+        interval = msgspec.structs.replace(interval, **within)
     return interval if math.isfinite(interval.low) and math.isfinite(interval.high) else None
 
 
@@ -134,6 +139,7 @@ class _Running:
         self.what = what
         self.count = 0
         self.binary = True
+        self.bounded = True
         self._total = 0.0
         self._squares = 0.0
         self._waiting: list[float] = []
@@ -153,6 +159,7 @@ class _Running:
             raise ValueError(f"a {self.what} among the results is not a finite number; such a result has no summary")
         self.binary = self.binary and times.keys() <= {0.0, 1.0}
         block = [(value * self.SCALE, number) for value, number in times.items()]
+        self.bounded = self.bounded and min(times) >= 0.0 and max(times) <= 1.0
         count, total = len(values), math.fsum(value * number for value, number in block)
         centre = total / count
         squares = sum(number * (value - centre) * (value - centre) for value, number in block)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,10 @@ class Host:
     runs: RunManager | None = None
     """What carries out the runs of callers, if the settings allow it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, log_faults: bool = True) -> None:
+        """Take ``settings``; ``log_faults`` says whether faulty plugins are logged, which others may tell better."""
         self.settings = settings
+        self._on_fault: Callable[[Fault], None] = _tell if log_faults else lambda _: None
         self.largest_body = settings.max_body_mb * 1024 * 1024
         self.bodies = Bodies(self.largest_body, settings.read_timeout)
         self.read_back = Bodies(settings.max_upload_bytes, settings.read_timeout)
@@ -92,7 +95,9 @@ class Host:
             self.sandboxes = OwnSandboxes(*own_provider(settings), owner, state / "lent", key)
             opened.push_async_callback(self.sandboxes.close)
             self.uploads = uploads_of(settings)
-            self.roster = Roster(msgspec.structs.replace(hosting(settings), key=key, on_fault=_tell, announce=not wait))
+            self.roster = Roster(
+                msgspec.structs.replace(hosting(settings), key=key, on_fault=self._on_fault, announce=not wait)
+            )
             opened.push_async_callback(self.roster.close)
             self._finding = asyncio.create_task(self.roster.open())
             opened.push_async_callback(self._stop_finding)

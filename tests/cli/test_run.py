@@ -30,7 +30,7 @@ def test_the_reference_answers_score_full_marks(benchhost) -> None:
 def test_a_benchmark_without_its_settings_is_not_run_and_the_error_says_which(benchhost) -> None:
     said = benchhost("run", "gsm8k", "--model", "scripted/reference")
     assert said.code == 1
-    error = said.err.strip().splitlines()[-1]
+    [error] = said.err.strip().splitlines()
     assert error.startswith("Error: the benchmark gsm8k cannot be run: its settings are missing or wrong: ")
     assert "[benchmarks.gsm8k]" in error
 

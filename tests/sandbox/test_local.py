@@ -691,3 +691,25 @@ def test_all_of_it_holds_for_an_ordinary_user_too():
         assert ran.returncode == 0, ran.stdout + ran.stderr
     finally:
         shutil.rmtree(home)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can cover a part of /proc, as engines of containers do")
+def test_who_is_in_a_container_that_covers_parts_of_proc_is_told_what_to_change(tmp_path):
+    program = "import asyncio, sys; from benchhost.sandbox import open_provider as o; "
+    program += "asyncio.run(o('local', {'folder': sys.argv[1], 'min_isolation': 'namespaces'}))"
+    covered = 'mount -t tmpfs none /proc/sysvipc && exec "$@"'
+    command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        covered,
+        "sh",
+        sys.executable,
+        "-c",
+        program,
+        str(tmp_path / "sandboxes"),
+    ]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "no namespaces: Operation not permitted (mount proc): in a container, start it with" in said.stderr
+    assert "--security-opt systempaths=unconfined" in said.stderr

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchhost import Result
-from benchhost.scoring import final_score, standard_error, summarise, wilson_interval
+from benchhost.scoring import final_score, mean, standard_error, student_t_interval, summarise, wilson_interval
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 RESULTS = st.builds(
@@ -30,6 +30,26 @@ def test_scores_of_0_and_1_get_a_wilson_interval():
     summary = summarise(scored(1, 0, 1, 1))
     assert summary.mean == 0.75
     assert summary.interval == wilson_interval(3, 4)
+
+
+@pytest.mark.parametrize(
+    "scores,low,high", [((1, 1, 0.75), None, 1.0), ((0, 0.25), 0.0, 1.0), ((0.0, 0.1, 0), 0.0, None)]
+)
+def test_the_interval_of_scores_between_0_and_1_stays_there(scores, low, high):
+    interval = summarise(scored(*scores)).interval
+    uncut = student_t_interval(mean(scores), standard_error(scores), len(scores) - 1)
+    expected = (uncut.low if low is None else low, uncut.high if high is None else high)
+    assert (interval.low, interval.high) == pytest.approx(expected)
+    assert 0 <= interval.low < interval.high <= 1
+
+
+@pytest.mark.parametrize("scores", [(0, 0.5, 1.5), (-0.5, 0.5, 1), (3, 60)])
+def test_the_interval_of_scores_beyond_0_and_1_is_not_cut(scores):
+    uncut = student_t_interval(mean(scores), standard_error(scores), len(scores) - 1)
+    interval = summarise(scored(*scores)).interval
+    assert (interval.low, interval.high) == pytest.approx((uncut.low, uncut.high))
+    assert interval.low < 0
+    assert interval.high > 1
 
 
 def test_other_scores_get_a_t_interval():
