@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, whatever ended that; and who looks after what is left."""
+"""Processes that end with the one that started them, whatever ended that."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def end_with_parent(parent: int, how: signal.Signals = signal.SIGKILL) -> None:
@@ -22,12 +21,3 @@ def end_with_parent(parent: int, how: signal.Signals = signal.SIGKILL) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, how, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the kernel was asked
         os.kill(os.getpid(), how)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, instead of the machine's first process.
-
-    Only Linux offers this.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -12,11 +12,13 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from benchhost.evaluation.lifeline import adopt_orphans, end_with_parent
-from benchhost.sandbox.local.execution import children, descendants
+from benchhost.evaluation.lifeline import end_with_parent
+from benchhost.sandbox.local import kernel
+from benchhost.sandbox.local.execution import children, descendants, has_children
 
 STOP = signal.SIGUSR1
 """What tells a watcher to end its grader at once, and all that has come of it."""
@@ -27,15 +29,27 @@ SWEEPS_FOR = 10.0
 _WATCHED = (signal.SIGCHLD, STOP)
 
 
-def watch(be_grader: Callable[[socket.socket], None], connection: socket.socket) -> None:
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, where that can be had."""
+    if sys.platform == "linux":
+        kernel.adopt_orphans()
+
+
+def watch(be_grader: Callable[[socket.socket], None], connection: socket.socket, forked: int) -> None:
     """Fork a grader, which does ``be_grader`` with its line to the host, and return when nothing is left of it.
 
-    It is the only thing that this process, which was just forked, ever does.
+    It is the only thing that this process, which was just forked, ever does. ``forked`` is closed when the grader is
+    there; if it cannot be had, the number of the error is written there first.
     """
     me = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     adopt_orphans()
-    grader = os.fork()
+    try:
+        grader = os.fork()
+    except OSError as error:
+        os.write(forked, str(error.errno).encode())
+        return
+    os.close(forked)
     if grader == 0:
         os.setpgid(0, 0)
         end_with_parent(me)
@@ -85,14 +99,6 @@ def _end_all(grader: int) -> None:
     while time.monotonic() < until:
         _kill(descendants(os.getpid()))
         reap()
-        if not _has_children():
+        if not has_children():
             return
         time.sleep(0.001)
-
-
-def _has_children() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True

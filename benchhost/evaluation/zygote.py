@@ -24,6 +24,7 @@ import socket
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 
 import msgspec
 
@@ -82,7 +83,7 @@ def main(host: socket.socket) -> None:
     # Imported here so that every child shares them, but not by whoever only wants to start a zygote.
     with loading():
         from benchhost.evaluation import grader, watcher
-        from benchhost.evaluation.lifeline import adopt_orphans, end_with_parent
+        from benchhost.evaluation.lifeline import end_with_parent
 
     # The host decides when its graders end. A handler that does nothing, unlike SIG_IGN, is not passed on
     # to the programs that an author's hook may start.
@@ -99,7 +100,7 @@ def main(host: socket.socket) -> None:
     requests = msgspec.msgpack.Decoder(Spawn | Kill)
     watchers: set[int] = set()
     me = os.getpid()
-    adopt_orphans()  # those of a watcher that was killed
+    watcher.adopt_orphans()  # those of a watcher that was killed
     try:
         while True:
             ready, _, _ = select.select([host, woken], [], [])
@@ -121,33 +122,60 @@ def main(host: socket.socket) -> None:
             if not handles:  # the kernel had no descriptor left for it
                 host.send(msgspec.msgpack.encode(os.strerror(errno.EMFILE)))
                 continue
+
+            def be_watcher(forked: int, connection: int = handles[0]) -> None:
+                end_with_parent(me, watcher.STOP)
+                for end in (host, woken, waker):
+                    end.close()
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                watcher.watch(grader.main, socket.socket(fileno=connection), forked)
+
             try:
-                pid = os.fork()
+                pid = _fork(be_watcher)
             except OSError as error:  # no memory or no process is to be had: at the moment, perhaps
-                os.close(handles[0])
                 host.send(msgspec.msgpack.encode(str(error)))
-                continue
-            if pid == 0:
-                try:
-                    end_with_parent(me, watcher.STOP)
-                    for end in (host, woken, waker):
-                        end.close()
-                    signal.set_wakeup_fd(-1)
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    watcher.watch(grader.main, socket.socket(fileno=handles[0]))
-                except BaseException:
-                    traceback.print_exc()
-                finally:
-                    os._exit(1)  # whatever happens, a child must not end its siblings, as the lines below do
-            watchers.add(pid)
-            os.close(handles[0])
-            host.send(msgspec.msgpack.encode(pid))
+            else:
+                watchers.add(pid)
+                host.send(msgspec.msgpack.encode(pid))
+            finally:
+                os.close(handles[0])
     finally:
         for pid in watchers:
             os.kill(pid, watcher.STOP)
         for pid in watchers:
             os.waitpid(pid, 0)
         watcher.end_orphans(set())
+
+
+def _fork(be_watcher: Callable[[int], None]) -> int:
+    """Fork a watcher, and return its process id when it has forked its grader.
+
+    The watcher is given a file, which it closes then. Raises ``OSError`` when either cannot be had; for the grader, the
+    watcher has written the number of the error there.
+    """
+    told, forked = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(told)
+        os.close(forked)
+        raise
+    if pid == 0:
+        try:
+            os.close(told)
+            be_watcher(forked)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)  # whatever happens, a child must not end its siblings, as its parent does at last
+    os.close(forked)
+    with os.fdopen(told, "rb") as file:
+        number = file.read()
+    if number:
+        os.waitpid(pid, 0)
+        raise OSError(int(number), os.strerror(int(number)))
+    return pid
 
 
 def _ignore(*_: object) -> None:

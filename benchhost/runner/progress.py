@@ -198,6 +198,7 @@ class _RunningScore:
         self._mean = 0.0
         self._squares = 0.0
         self._binary = True
+        self._bounded = True
 
     @property
     def mean(self) -> float | None:
@@ -209,6 +210,7 @@ class _RunningScore:
         self._mean += apart / self._count
         self._squares += apart * (score - self._mean)
         self._binary = self._binary and score in (0.0, 1.0)
+        self._bounded = self._bounded and 0.0 <= score <= 1.0
 
     def interval(self) -> Interval | None:
         if not self._count:
@@ -216,4 +218,6 @@ class _RunningScore:
         if self._binary:
             return wilson_interval(min(self._count, max(0, round(self._mean * self._count))), self._count)
         error = math.sqrt(self._squares / (self._count - 1) / self._count) if self._count > 1 else math.inf
-        return student_t_interval(self._mean, error, self._count - 1) if math.isfinite(error) else None
+        if not math.isfinite(error):
+            return None
+        return student_t_interval(self._mean, error, self._count - 1, bounded=self._bounded)

@@ -267,7 +267,8 @@ class _Sums:
         if not error and set(self._scores) <= {0.0, 1.0}:
             # Tasks that all came out alike have no spread to go by; Wilson's knows that they are a sample.
             return error, wilson_interval(round(centre * clusters), clusters)
-        return error, student_t_interval(centre, error, clusters - 1)
+        bounded = min(self._scores) >= 0.0 and max(self._scores) <= 1.0
+        return error, student_t_interval(centre, error, clusters - 1, bounded=bounded)
 
     def _pass_at(self) -> dict[str, float]:
         epochs = self._config.epochs

@@ -90,15 +90,23 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interva
     return Interval(low=low, high=high, level=level, method="wilson")
 
 
-def student_t_interval(mean: float, standard_error: float, degrees: int, level: float = 0.95) -> Interval:
+def student_t_interval(
+    mean: float, standard_error: float, degrees: int, level: float = 0.95, *, bounded: bool = False
+) -> Interval:
     """Return the interval ``mean ± t * standard_error`` with ``t`` of ``degrees`` of freedom (values less one).
+
+    ``bounded`` says that no value lies beyond 0 and 1. Then no mean does either, so the interval is cut off there and
+    holds the true mean as often as before (Mandelkern, *Setting Confidence Intervals for Bounded Parameters*, 2002).
 
     Source: Student, *The Probable Error of a Mean*, Biometrika 6 (1908).
 
     Raises ``ValueError`` unless ``degrees >= 1`` and ``0 < level < 1``.
     """
     half = student_t_quantile((1.0 + checked_level(level)) / 2, degrees) * standard_error
-    return Interval(low=mean - half, high=mean + half, level=level, method="student-t")
+    low, high = mean - half, mean + half
+    if bounded:
+        low, high = max(0.0, low), min(1.0, high)
+    return Interval(low=low, high=high, level=level, method="student-t")
 
 
 def pass_at_k(attempts: int, passed: int, k: int) -> float:

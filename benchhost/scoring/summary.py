@@ -57,10 +57,9 @@ def summarise(results: Mapping[str, Scored | None] | Iterable[Scored | None], le
     """Summarise results in one pass and little memory; ``None`` stands for a task that has no score.
 
     The interval is Wilson's when every score is 0 or 1, and Student's t otherwise; its ``method`` says
-    which. Student's needs two scores. Where every score lies between 0, by convention the worst, and 1,
-    full marks, it ends there too: no mean lies beyond, so that nothing of the coverage is lost by it
-    (Mandelkern, *Setting Confidence Intervals for Bounded Parameters*, 2002). Scores count as
-    independent: epochs of one task are not, see :func:`~benchhost.scoring.clustered_standard_error`.
+    which. Student's needs two scores, and ends at 0 and 1 when every score lies between them, as scores
+    do by convention. Scores count as independent: epochs of one task are not, see
+    :func:`~benchhost.scoring.clustered_standard_error`.
 
     Raises ``ValueError`` when a score or metric is not finite, or the level is not between 0 and 1.
     """
@@ -111,10 +110,7 @@ def _interval(scores: _Running, mean: float | None, error: float | None, level: 
         return wilson_interval(round(mean * scores.count), scores.count, level)
     if error is None:
         return None
-    interval = student_t_interval(mean, error, scores.count - 1, level)
-    if scores.bounded:
-        within = {"low": max(0.0, interval.low), "high": min(1.0, interval.high)}
-        interval = msgspec.structs.replace(interval, **within)
+    interval = student_t_interval(mean, error, scores.count - 1, level, bounded=scores.bounded)
     return interval if math.isfinite(interval.low) and math.isfinite(interval.high) else None
 
 

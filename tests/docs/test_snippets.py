@@ -27,6 +27,7 @@ from benchhost.settings import load
 from benchhost.testing import RunningServer, serving
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = os.path.relpath(Path(sys.executable).with_name("benchhost"), ROOT)
 
 NOT_RUN = {
     "git clone": "the tests are in the clone already",
@@ -110,7 +111,7 @@ class Reader:
             environ[assignment[1]] = assignment[2]
             del words[0]
         if words[:2] == ["make", "demo"]:
-            assert_shown(self.demo("start"), self._here(shown))
+            assert_shown(self.demo("start"), self._here(shown).replace(".venv/bin/benchhost", PROGRAM))
         elif words[:2] == ["make", "demo-stop"]:
             assert_shown(self.demo("stop"), shown)
         elif words[0] == "make":
@@ -186,7 +187,11 @@ class Reader:
                 self.demo_port = probe.getsockname()[1]
         command = [sys.executable, str(ROOT / "docs" / "demo.py"), action, "--port", str(self.demo_port)]
         done = subprocess.run(
-            [*command, "--folder", str(self.folder / ".demo")], capture_output=True, text=True, timeout=120
+            [*command, "--folder", str(self.folder / ".demo")],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -314,9 +314,10 @@ import errno, os
 from pathlib import Path
 
 fork, short = os.fork, Path(__file__).with_name("short")
+zygote = os.getpid()
 
 def _fork():
-    if short.exists():
+    if short.exists() and WHERE:
         with short.open("a") as tries:
             tries.write("tried ")
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -326,13 +327,17 @@ os.fork = _fork
 """
 
 
-@pytest.fixture
-def short(tmp_path):
+WATCHERS = {"no watcher": "os.getpid() == zygote", "no grader": "os.getpid() != zygote"}
+"""What a zygote lacks the processes for: a watcher, or the grader that the watcher forks."""
+
+
+@pytest.fixture(params=WATCHERS.values(), ids=WATCHERS)
+def short(tmp_path, request):
     """A file; while it exists, no process that finds ``good`` and ``other`` in its folder can fork."""
     folder = tmp_path / "plugins"
     for name in ("good", "other"):
         install_plugin(folder, name, HEAD, attribute="Good")
-    (folder / "sitecustomize.py").write_text(SHORT_OF_PROCESSES)
+    (folder / "sitecustomize.py").write_text(SHORT_OF_PROCESSES.replace("WHERE", request.param))
     return folder / "short"
 
 

@@ -710,6 +710,7 @@ async def test_epochs_are_attempts_of_their_own_and_their_interval_is_by_task(de
     # by hand: the deviations of the six tasks sum to 0.5 (four), -0.5 and -1.5
     assert summary.standard_error == pytest.approx((6 / 5 * (4 * 0.25 + 0.25 + 2.25)) ** 0.5 / 12)
     assert summary.interval.method == "student-t"
+    assert (summary.interval.low, summary.interval.high) == (pytest.approx(0.311, abs=0.001), 1.0)
     assert summary.pass_at == pytest.approx({"1": 0.75, "2": 5 / 6})
 
 

@@ -85,7 +85,7 @@ def test_what_builds_the_image_is_not_in_it() -> None:
 
 def test_both_stages_stand_on_one_slim_python_that_is_tested() -> None:
     assert BUILD.base == FINAL.base
-    version = re.fullmatch(r"docker\.io/library/python:(3\.\d+)-slim", FINAL.base)
+    version = re.fullmatch(r"python:(3\.\d+)-slim", FINAL.base)
     assert version
     assert f"Python :: {version[1]}" in (ROOT / "pyproject.toml").read_text("utf-8")
 

@@ -83,6 +83,6 @@ def test_where_no_sandbox_can_be_had_the_demo_says_so_and_goes_on(folder: Path, 
     said = demo("start", folder, port, under=["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"])
     assert said.returncode == 0, said.stdout + said.stderr
     assert "No sandbox can be had on this machine" in said.stdout
-    assert "`benchhost doctor` and docs/grading-code.md say what to change." in said.stdout
+    assert "benchhost doctor` and docs/grading-code.md say what to change." in said.stdout
     assert "run arithmetic" in said.stdout
     assert "run terminal" not in said.stdout

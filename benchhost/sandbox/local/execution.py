@@ -127,7 +127,7 @@ def _end_all(command: int) -> tuple[int, resource.struct_rusage]:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         ended = _reap(command) or ended
-        if not _has_children():
+        if not has_children():
             break
         time.sleep(0.001)
     if ended is None:  # it will not be swept: whoever waits for this process now ends everything
@@ -135,7 +135,8 @@ def _end_all(command: int) -> tuple[int, resource.struct_rusage]:
     return ended
 
 
-def _has_children() -> bool:
+def has_children() -> bool:
+    """Whether this process has any, dead ones that it has not reaped too."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
