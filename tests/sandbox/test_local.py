@@ -229,7 +229,7 @@ async def test_what_cannot_be_written_about_a_sandbox_is_its_own_failure(config,
     await until(lambda: len(folders_in(config)) == 2)
 
 
-@pytest.mark.parametrize("room", [3, 5, 7])
+@pytest.mark.parametrize("room", [3, 4, 5, 6, 7, 8])
 async def test_a_sandbox_for_which_there_are_no_descriptors_leaves_nothing(config, provider, room):
     well = await provider.create(SandboxSpec())
     keeper = keeper_of(config)
@@ -242,7 +242,7 @@ async def test_a_sandbox_for_which_there_are_no_descriptors_leaves_nothing(confi
     finally:
         resource.prlimit(keeper, resource.RLIMIT_NOFILE, limit)
     assert (await well.run("echo well")).text == "well\n"
-    await until(lambda: descriptors_of(keeper) == before)
+    await until(lambda: descriptors_of(keeper) <= before)
     await until(lambda: len(folders_in(config)) == 1)
 
 
