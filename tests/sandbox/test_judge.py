@@ -249,6 +249,19 @@ TRIES = {
     "a process of its own beyond the limit": (
         "import os, signal\ndef f():\n    for _ in range(40):\n        if not os.fork():\n            signal.pause()"
     ),
+    "memory that is not seen": "import mmap\ndef f():\n    mmap.mmap(-1, 4096)",
+    "memory in attributes of files": ("import os\ndef f():\n    os.mkdir('d')\n    os.setxattr('d', 'user.a', b'1')"),
+    "larger buffers of sockets": (
+        "import socket\ndef f():\n    socket.socketpair()[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)"
+    ),
+    "a hundred descriptors": "def f():\n    return len([open('/dev/null') for _ in range(100)])",
+    "the machine's watches": "import ctypes\ndef f():\n    assert ctypes.CDLL(None).inotify_init1(0) >= 0",
+    "the machine's asynchronous I/O": (
+        "import ctypes, platform\ndef f():\n"
+        "    setup = {'x86_64': 206}.get(platform.machine(), 0)\n"
+        "    assert ctypes.CDLL(None).syscall(setup, 1000, ctypes.byref(ctypes.c_ulong())) == 0"
+    ),
+    "sockets that can be parted": ("import socket\ndef f():\n    socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)"),
     "the packages of the host": "def f():\n    import msgspec",
     "the benchmark's code": "def f():\n    import benchhost_humaneval",
 }
@@ -258,6 +271,58 @@ TRIES = {
 def test_a_submission_cannot_reach(judge, what):
     with judge.candidate(TRIES[what], "f") as f, pytest.raises(CandidateFailed):
         f()
+
+
+NAMED = """
+import ctypes, socket
+def named(*name):
+    one, _ = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    nobody = ctypes.create_string_buffer(16)
+    ctypes.CDLL(None).connect(one.fileno(), nobody, 16)
+    for each in name:
+        one.bind(each)
+    one.settimeout(1)
+    return one
+"""
+
+
+def test_submissions_do_not_hear_each_other(judge):
+    hears = NAMED + "one = named('\\0name')\ndef f():\n    return one.recv(9)"
+    says = NAMED + "def f():\n    return named().sendto(b'a secret', '\\0name')"
+    with pytest.raises(CandidateFailed), judge.candidate(hears, "f") as hear, judge.candidate(says, "f") as say:
+        assert (say(), hear()) == (8, b"a secret")
+
+
+def test_a_submission_is_not_told_where_packages_lie(judge):
+    with judge.candidate("import sys\ndef f():\n    return sys.argv, sys.orig_argv, sys.path", "f") as f:
+        argv, orig_argv, path = f()
+    assert (argv, orig_argv) == ([""], [])
+    assert not set(path) & set(site.getsitepackages())
+
+
+USES = {
+    "threads": "from concurrent.futures import ThreadPoolExecutor as P\ndef f():\n    return list(P(4).map(abs, [-1]))",
+    "processes": (
+        "from multiprocessing import get_context\ndef f():\n"
+        "    with get_context('fork').Pool(3) as pool:\n        return pool.map(abs, [-1])"
+    ),
+    "shared values": "from multiprocessing import Array\ndef f():\n    return list(Array('i', [1]))",
+    "an event loop": "import asyncio\nasync def g():\n    return [1]\ndef f():\n    return asyncio.run(g())",
+    "a file": (
+        "import tempfile\ndef f():\n    with tempfile.TemporaryFile() as file:\n"
+        "        file.write(b'1')\n        file.seek(0)\n        return [int(file.read())]"
+    ),
+    "copies of files": (
+        "import shutil\ndef f():\n    open('a', 'w').close()\n    return [int(shutil.copy2('a', 'b') == 'b')]"
+    ),
+    "arguments": "import argparse\ndef f():\n    return [len([argparse.ArgumentParser().prog])]",
+}
+
+
+@pytest.mark.parametrize("what", USES)
+def test_a_submission_may_use(judge, what):
+    with judge.candidate(USES[what], "f") as f:
+        assert f() == [1]
 
 
 def test_a_submission_finds_nothing_of_the_one_before(judge):

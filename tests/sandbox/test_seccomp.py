@@ -13,7 +13,11 @@ LOAD, EQUAL, ABOVE, ANY_BIT, RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
 ARCHITECTURE = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}[MACHINE]
 ALLOWED = 0x7FFF_0000
 ARGUMENTS = (0, 1, 2, 0x5412, 0x0002_0000, 0x2000_0000, 0x7E02_0011, 0xFFFF_FFFF)
-KINDS = [{"network": False, "memory_files": False}, {"network": True, "memory_files": True}]
+KINDS = [
+    {"network": False, "memory_files": False, "uncounted": False},
+    {"network": False, "memory_files": False},
+    {"network": True, "memory_files": True},
+]
 
 
 def verdict(program: bytes, number: int, *arguments: int, architecture: int = ARCHITECTURE) -> int:
@@ -33,7 +37,7 @@ def verdict(program: bytes, number: int, *arguments: int, architecture: int = AR
             at += if_so if holds else if_not
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=["judge", "sandbox"])
+@pytest.mark.parametrize("kind", KINDS, ids=["judge", "sandbox without a network", "sandbox"])
 def test_both_parts_together_refuse_what_the_whole_refuses(kind):
     whole, first, rest = seccomp.program(**kind), seccomp.program(**kind, builds=True), seccomp.rest()
     for number in (*range(500), 0x4000_0000, 0xFFFF_FFFF):
@@ -47,6 +51,25 @@ def test_the_first_part_leaves_open_what_walls_are_built_with_and_no_more():
     whole, first = seccomp.program(), seccomp.program(builds=True)
     differ = [number for number in range(500) if verdict(whole, number) != verdict(first, number)]
     assert differ == [429, 430, 431, 432]
+
+
+@pytest.mark.parametrize(
+    "flags, allowed", [(0x1, True), (0x2, True), (0x22, True), (0x21, False), (0x4021, False), (0x4022, True)]
+)
+def test_shared_memory_is_refused_where_it_lies_in_no_file(flags, allowed):
+    program = seccomp.program(uncounted=False)
+    number = {"x86_64": 9, "aarch64": 222}[MACHINE]
+    assert (verdict(program, number, 0, 4096, 3, flags) == ALLOWED) == allowed
+    assert verdict(seccomp.program(), number, 0, 4096, 3, flags) == ALLOWED
+
+
+@pytest.mark.parametrize(
+    "family, kind, allowed",
+    [(1, 1, True), (1, 5, True), (1, 0x80801, True), (1, 2, False), (1, 3, False), (2, 1, False)],
+)
+def test_without_a_network_pairs_of_sockets_stay_pairs(family, kind, allowed):
+    number = {"x86_64": 53, "aarch64": 199}[MACHINE]
+    assert (verdict(seccomp.program(network=False), number, family, kind) == ALLOWED) == allowed
 
 
 @pytest.mark.parametrize("program", [seccomp.program(), seccomp.program(builds=True), seccomp.rest()])

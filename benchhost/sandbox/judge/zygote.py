@@ -194,6 +194,7 @@ def main() -> None:
     Arguments are the descriptor of the line to the host, and the directories of which nothing is seen from within.
     """
     host, hidden = socket.socket(fileno=int(sys.argv[1])), sys.argv[2:]
+    sys.argv, sys.orig_argv = [""], []  # who submits may be told what the code found: not where the packages lie
     for module in WARM:
         __import__(module)
     try:

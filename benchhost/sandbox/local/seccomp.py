@@ -106,6 +106,15 @@ _SHARED_WITH_THE_MACHINE: dict[str, tuple[int | None, int | None]] = {  # where 
     "mq_open": (240, 180),
 }
 
+_COUNTED_BY_NOBODY: dict[str, tuple[int | None, int | None]] = {  # attributes of files, watches, asynchronous I/O
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
+    "io_setup": (206, 0),
+}
+
 _LAST_KNOWN = 462
 """``mseal``, of Linux 6.10. What is newer is answered with ENOSYS, for which programs are prepared."""
 
@@ -114,7 +123,9 @@ _SPECIAL: dict[str, tuple[int, int]] = {
     "clone3": (435, 435),
     "ioctl": (16, 29),
     "memfd_create": (319, 279),
+    "mmap": (9, 222),
     "personality": (135, 92),
+    "setsockopt": (54, 208),
     "socket": (41, 198),
     "socketpair": (53, 199),
 }
@@ -151,6 +162,10 @@ _NAMESPACES = 0x7E02_0000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
 _NETLINK_ROUTE = 0
+_OF_DATAGRAMS = 0x2
+"""The bit that the types SOCK_DGRAM and SOCK_RAW have, and those of connections have not."""
+_SO_SNDBUF = 7
+_MAP_SHARED, _MAP_ANONYMOUS = 0x1, 0x20
 _PLAIN_PERSONALITIES = (0, 0xFFFF_FFFF)
 
 _LOAD, _EQUAL, _ABOVE, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06  # of linux/bpf_common.h, combined
@@ -162,22 +177,45 @@ Instruction = tuple[int, int, int, int]
 
 @functools.cache
 def program(
-    *, network: bool = True, memory_files: bool = True, builds: bool = False, cores: bool = True, others: bool = True
+    *,
+    network: bool = True,
+    memory_files: bool = True,
+    uncounted: bool = True,
+    builds: bool = False,
+    cores: bool = True,
+    others: bool = True,
 ) -> bytes:
     """Return the filter, for :class:`~benchhost.sandbox.local.kernel.Filter`.
 
     ``network`` says whether there is a namespace of networks (and of IPC) that sockets stay in. Without one, there
-    are no sockets at all, but pairs of connected ones, and nothing of System V. ``memory_files`` are files that lie
-    in memory and in no directory, which is where only a cgroup counts them. ``builds`` says that whoever loads it has
-    yet to put up walls around children, who then load :func:`rest` as well. ``cores`` says whether a process may choose
-    on which it runs, and ``others`` whether it may ask for priorities and limits of any process but itself: not where
-    the host's own are of the same user. It is put together once, in the process that others are forked from.
+    are no sockets at all, but pairs of connected ones that stay so, and nothing of System V. ``memory_files`` are files
+    that lie in memory and in no directory, which is where only a cgroup counts them. ``uncounted`` is whatever else
+    takes memory that only a cgroup counts, or that all of the machine has so many of; servers have a use for it,
+    functions have none. ``builds`` says that whoever loads it has yet to put up walls around children, who then load
+    :func:`rest` as well. ``cores`` says whether a process may choose on which it runs, and ``others`` whether it may
+    ask for priorities and limits of any process but itself: not where the host's own are of the same user. It is put
+    together once, in the process that others are forked from.
 
     Raises ``OSError`` on a machine whose system calls are not known.
     """
     lines, column = _beginning()
     special = {name: numbers[column] for name, numbers in _SPECIAL.items()}
-    tables = [_REFUSED] if network else [_REFUSED, _SHARED_WITH_THE_MACHINE]
+    tables = [_REFUSED]
+    if not network:
+        tables.append(_SHARED_WITH_THE_MACHINE)
+    if not uncounted:
+        tables.append(_COUNTED_BY_NOBODY)
+        lines += _when(
+            special["mmap"],
+            _argument(3),
+            (_ANY_BIT, 0, 2, _MAP_ANONYMOUS),
+            (_ANY_BIT, 0, 1, _MAP_SHARED),  # of what is shared, the pages count that are looked at just now
+            _returns(_REFUSE | errno.EPERM),
+            _returns(_ALLOW),
+        )
+        lines += _when(
+            special["setsockopt"], _argument(2), *_one_of((_SO_SNDBUF,), _REFUSE | errno.EPERM), _returns(_ALLOW)
+        )
     open_yet = _TO_BUILD if builds else ()
     refused = [numbers[column] for table in tables for name, numbers in table.items() if name not in open_yet]
     lines += _one_of([each for each in refused if each is not None], _REFUSE | errno.EPERM)
@@ -202,8 +240,10 @@ def program(
     lines += _when(
         special["socketpair"],
         _argument(0),
-        *_one_of((_AF_UNIX,), _ALLOW),
+        (_EQUAL, 1, 0, _AF_UNIX),
         _returns(_REFUSE | errno.EAFNOSUPPORT),
+        *(() if network else _no_datagrams()),
+        _returns(_ALLOW),
     )
     if not cores:
         lines += _one_of([_OF_A_PROCESS["sched_setaffinity"][column]], _REFUSE | errno.EPERM)
@@ -291,6 +331,11 @@ def guard(holder: int) -> bytes:
     of_a_socket = [_argument(1), *_one_of((_FIOSETOWN, _SIOCSPGRP), _REFUSE | errno.EPERM)]
     lines += _when(_SPECIAL["ioctl"][column], *of_a_socket, _returns(_ALLOW))
     return _finished(lines)
+
+
+def _no_datagrams() -> list[Instruction]:
+    """Refuse pairs that can be parted again: each would then send to, or hear from, whatever has a name."""
+    return [_argument(1), (_ANY_BIT, 0, 1, _OF_DATAGRAMS), _returns(_REFUSE | errno.EPROTONOSUPPORT)]
 
 
 def _when(number: int, *then: Instruction) -> list[Instruction]:
