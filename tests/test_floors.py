@@ -46,6 +46,7 @@ HIDDEN_ON_PURPOSE = {
     ("benchhost.server.app", "benchhost.server.framework"): "start-up: a host is healthy before Litestar is loaded",
     ("benchhost.server.serve", "benchhost.server.framework"): "start-up: likewise, with a single worker",
     ("benchhost.server.receipts", "benchhost.server.sealing"): "start-up: it brings the run engine, likewise",
+    ("benchhost.server.host", "benchhost.runner.instances"): "start-up: likewise",
     ("benchhost.server.host", "benchhost.server.run_manager"): "start-up: the run engine takes 0.1 s, if it is allowed",
     ("benchhost.uploads.bucket", "obstore*"): "optional: benchhost[s3] brings it",
     ("benchhost.scoring.bootstrap", "numpy"): "optional: it draws faster than the standard library",

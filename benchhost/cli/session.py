@@ -21,7 +21,7 @@ from benchhost.contract import Call, Completion, Model, Prompt, Runner, Sampling
 from benchhost.contract.model import NO_CALL
 from benchhost.errors import ModelRequestRefused, UsageError
 from benchhost.models import Limiter, load_prices, locate, resolve
-from benchhost.runner.agent import agent_runner
+from benchhost.runner.agent import agent_runner, read_contract
 from benchhost.runner.config import RunConfig, RunOptions, frozen_selection, new_run_id
 from benchhost.runner.default import DefaultRunner
 from benchhost.runner.given import GivenTasks
@@ -140,7 +140,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             name, runner = plugin.name, runner_of(plugin.cls, order.params)
         else:
             lends = not isinstance(model, NotAsked)
-            agent = agent_runner(Path(order.agent), order.params, order.model, makes_text=not judged_there, lends=lends)
+            path = Path(order.agent)
+            contract, folder = read_contract(path), path if path.is_dir() else None
+            makes_text = not judged_there
+            agent = agent_runner(contract, folder, order.params, order.model, makes_text=makes_text, lends=lends)
             name, runner = f"agent {agent.name}", agent
         if judged_there and not self.options.evaluate:
             raise UsageError(

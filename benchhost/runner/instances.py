@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import msgspec
 
@@ -29,10 +29,11 @@ _retrieved = msgspec.json.Decoder(RetrievedTask)
 
 
 class Bench(msgspec.Struct, frozen=True):
-    """What a host has for attempts in sandboxes."""
+    """What a host has for attempts in sandboxes. ``room`` limits how many there are at once, if anything does."""
 
     sandboxes: OwnSandboxes
     setups: Setups
+    room: AbstractAsyncContextManager[object] = nullcontext()
 
 
 class LocalInstances:
@@ -82,7 +83,7 @@ class LocalInstances:
             cwd=environment.cwd,
             labels=dict(labels),
         )
-        async with self._bench.sandboxes.lent(self._context.tenant, spec) as sandbox:
+        async with self._bench.room, self._bench.sandboxes.lent(self._context.tenant, spec) as sandbox:
             if self._hosted.offers("setup_task"):
                 await self._set_up(task_id, sandbox)
             else:

@@ -104,6 +104,7 @@ class Host:
             if wait:
                 await self.plugins_found()
             if settings.allow_runs:
+                from benchhost.runner.instances import Bench
                 from benchhost.server.run_manager import RunManager
 
                 self.runs = RunManager(
@@ -114,6 +115,9 @@ class Host:
                     most=settings.max_runs,
                     patience=settings.drain_timeout / 2,
                     models=settings.run_models,
+                    bench=None if self.sandboxes.name is None else Bench(self.sandboxes, self.setups),
+                    agents=settings.allow_sandboxes,
+                    most_sandboxes=settings.max_sandboxes_per_tenant,
                 )
                 opened.push_async_callback(self.runs.close)
             settle()

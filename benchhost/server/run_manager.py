@@ -22,6 +22,7 @@ from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.roster import Roster
 from benchhost.log import get_logger
 from benchhost.runner.config import new_run_id
+from benchhost.runner.instances import Bench
 from benchhost.runner.lock import RunLock, is_locked
 from benchhost.runner.run import Run
 from benchhost.runner.summary import summarise_run
@@ -67,7 +68,9 @@ class RunManager:
 
     ``state`` is the folder that all workers share. ``patience`` is how many seconds calls that are under
     way may still take when the host stops. ``models`` are patterns of the names of models that callers may
-    use, and ``environ`` is where these and their keys are looked up.
+    use, and ``environ`` is where these and their keys are looked up. ``bench`` is what the host has for attempts in
+    sandboxes, of which a tenant's runs have at most ``most_sandboxes`` at once here; ``agents`` says whether callers
+    may have agents of their own work in them.
     """
 
     def __init__(
@@ -80,6 +83,9 @@ class RunManager:
         most: int,
         patience: float,
         models: Sequence[str],
+        bench: Bench | None = None,
+        agents: bool = False,
+        most_sandboxes: int = 1,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._store = store
@@ -89,6 +95,10 @@ class RunManager:
         self._most = most
         self._patience = patience
         self._models = models
+        self._bench = bench
+        self._agents = agents
+        self._most_sandboxes = most_sandboxes
+        self._rooms: dict[str, asyncio.Semaphore] = {}
         self._environ = environ
         self._places = asyncio.Semaphore(most)
         self._running: dict[str, Run] = {}
@@ -150,7 +160,7 @@ class RunManager:
         await self._places.acquire()
         stack = AsyncExitStack()
         try:
-            parts = await opened_parts(await self._offer(benchmark), request, tenant, stack)
+            parts = await opened_parts(await self._offer(benchmark, tenant), request, tenant, stack)
             record = _new_record(parts, request, tenant)
             if not await self._store.create_run(record):
                 raise Conflict("There is a run of this id already. Choose another, or leave it out.")
@@ -245,7 +255,8 @@ class RunManager:
             while True:
                 async with AsyncExitStack() as stack:
                     if opened is None:
-                        parts = await opened_parts(await self._offer(record.benchmark), request, record.tenant, stack)
+                        offer = await self._offer(record.benchmark, record.tenant)
+                        parts = await opened_parts(offer, request, record.tenant, stack)
                     else:
                         parts, earlier = opened
                         opened = None
@@ -354,10 +365,14 @@ class RunManager:
 
     # ---- what the workers know of each other
 
-    async def _offer(self, benchmark: str) -> Offer:
+    async def _offer(self, benchmark: str, tenant: str) -> Offer:
         hosted = self._roster.get(benchmark)
         await hosted.ready()
-        return Offer(hosted, self._evaluator, self._models, self._environ)
+        bench = self._bench
+        if bench is not None:
+            room = self._rooms.setdefault(tenant, asyncio.Semaphore(self._most_sandboxes))
+            bench = msgspec.structs.replace(bench, room=room)
+        return Offer(hosted, self._evaluator, self._models, self._environ, bench, self._agents)
 
     async def _recorded(self, status: str) -> AsyncIterator[RunRecord]:
         before: str | None = None

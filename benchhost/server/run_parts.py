@@ -7,28 +7,35 @@ parameter names a file of the host.
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from fnmatch import fnmatchcase
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, get_args
 
 import anyio.to_thread
 import msgspec
 
 from benchhost.contract import Model, Runner
-from benchhost.errors import Malformed, PluginFault, UsageError
+from benchhost.errors import Malformed, NotOffered, PluginFault, UsageError
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.log import get_logger, register_secret
 from benchhost.models import Limiter, locate, resolve
+from benchhost.runner.agent import AgentRunner
+from benchhost.runner.agent.sent import sent_agent
 from benchhost.runner.config import RunConfig, RunOptions, frozen_selection
+from benchhost.runner.default import DefaultRunner
 from benchhost.runner.given import GivenTasks
+from benchhost.runner.instances import Bench
 from benchhost.runner.local import LocalSource
 from benchhost.runner.plugins import RunnerPlugin, find_runner, recorded_params, runner_of
 from benchhost.runner.source import Source
+from benchhost.server.problems import SandboxesNotAllowed
 from benchhost.tasks import sample, select
-from benchhost.wire.runs import RunRequest
+from benchhost.wire.runs import AgentSent, RunRequest
 
 _log = get_logger()
 
@@ -50,30 +57,46 @@ class Offer(msgspec.Struct, frozen=True):
     """What the host has for runs of one benchmark.
 
     ``models`` are patterns of the names of models that callers may use; ``environ`` is where these and
-    their keys are looked up.
+    their keys are looked up. ``bench`` is what the host has for attempts in sandboxes, if it makes any, and ``agents``
+    says whether callers may have agents of their own work in them.
     """
 
     benchmark: HostedBenchmark
     evaluator: Evaluator
     models: Sequence[str]
     environ: Mapping[str, str]
+    bench: Bench | None = None
+    agents: bool = False
 
 
 async def opened_parts(offer: Offer, request: RunRequest, tenant: str, stack: AsyncExitStack) -> Parts:
-    """Make the parts of a run; the models are closed by the ``stack``.
+    """Make the parts of a run; the models are closed, and the files of an agent deleted, by the ``stack``.
 
     Raises :class:`~benchhost.errors.Malformed` for what cannot be used, and
     :class:`~benchhost.errors.UnknownDataset`, :class:`~benchhost.errors.UnknownTask` and
     :class:`~benchhost.errors.InvalidSlice` for what is not there.
     """
     hosted = offer.benchmark
-    hosted.must_offer("evaluate_response")
+    _must_be_judged(hosted, offer.bench)
     stack.enter_context(hosted.in_use())  # so that a reload waits for it
     limiter = Limiter(request.max_connections or "auto")
     model = await _model(offer, request.model, "model", limiter, stack)
     judge = None if request.judge is None else await _model(offer, request.judge, "judge", Limiter(), stack)
-    plugin = await anyio.to_thread.run_sync(_runner_plugin, hosted.name, request.runner)
-    runner = _runner(plugin, request.params)
+    judged_there = offer.bench is not None and hosted.offers("retrieve_task") and hosted.offers("evaluate_instance")
+    name: str
+    runner: Runner[Any]
+    if request.agent is None:
+        plugin = await anyio.to_thread.run_sync(_runner_plugin, hosted.name, request.runner)
+        if judged_there and plugin.cls is DefaultRunner:
+            raise Malformed(
+                f"{hosted.name} judges what is done in a sandbox, and the default runner only asks the model: send an "
+                "agent, or choose a runner that works in sandboxes",
+                ("body", "runner"),
+            )
+        name, runner = plugin.name, _runner(plugin, request.params)
+    else:
+        agent = await _agent(offer, request, request.agent, stack, makes_text=not judged_there)
+        name, runner = f"agent {agent.name}", agent
     source = await _source(offer, request, runner, tenant)
     chosen = _chosen(source.ids, request)
     located = locate(request.model, offer.environ)
@@ -87,7 +110,7 @@ async def opened_parts(offer: Offer, request: RunRequest, tenant: str, stack: As
         base_url=None if located is None else located[0].base_url,
         sampling=request.sampling,
         judge=request.judge,
-        runner=plugin.name,
+        runner=name,
         runner_version=runner.version,
         params=recorded_params(runner),
         epochs=request.epochs,
@@ -97,6 +120,44 @@ async def opened_parts(offer: Offer, request: RunRequest, tenant: str, stack: As
     )
     options = RunOptions(concurrency=limiter.most, max_cost=request.max_cost, max_tokens_total=request.max_tokens_total)
     return Parts(hosted, config, options, source, runner, model, judge, limiter)
+
+
+def _must_be_judged(hosted: HostedBenchmark, bench: Bench | None) -> None:
+    """Make sure that this host can judge attempts at a benchmark.
+
+    Raises :class:`~benchhost.errors.NotOffered`.
+    """
+    if not (hosted.offers("retrieve_task") and hosted.offers("evaluate_instance")):
+        hosted.must_offer("evaluate_response")
+    elif bench is None:
+        raise NotOffered(f"{hosted.name} judges what is done in sandboxes, and this host has none of its own.")
+
+
+async def _agent(
+    offer: Offer, request: RunRequest, sent: AgentSent, stack: AsyncExitStack, *, makes_text: bool
+) -> AgentRunner:
+    """Take over an agent that a caller has sent.
+
+    Raises :class:`~benchhost.errors.Malformed`, :class:`~benchhost.errors.NotOffered`, and
+    :class:`~benchhost.server.problems.SandboxesNotAllowed`.
+    """
+    if request.runner is not None:
+        raise Malformed("an agent takes the place of a runner: leave one of them out", ("body", "runner"))
+    if not offer.agents:
+        raise SandboxesNotAllowed(
+            "This host lets no agents of callers work in its sandboxes. Its operator can allow it: benchhost serve "
+            "--allow-sandboxes"
+        )
+    if offer.bench is None or not offer.benchmark.offers("retrieve_task"):
+        raise NotOffered(
+            f"An agent works in a sandbox, and {offer.benchmark.name} does not say in which, or this host has none."
+        )
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchhost-sent-")))
+    make = functools.partial(sent_agent, sent, request.params, request.model, folder, makes_text=makes_text)
+    try:
+        return await anyio.to_thread.run_sync(make)
+    except UsageError as error:
+        raise Malformed(str(error), ("body", "agent")) from None
 
 
 async def _model(offer: Offer, name: str, field: str, limiter: Limiter, stack: AsyncExitStack) -> Model:
@@ -163,7 +224,12 @@ def _names_a_file(kind: Any) -> bool:
 async def _source(offer: Offer, request: RunRequest, runner: Runner[Any], tenant: str) -> Source:
     """Have the tasks of the benchmark; or those of the runner, if it has its own and no dataset is asked for."""
     source = await LocalSource.open(
-        offer.benchmark, offer.evaluator, request.dataset, pinned=request.dataset_version, tenant=tenant
+        offer.benchmark,
+        offer.evaluator,
+        request.dataset,
+        pinned=request.dataset_version,
+        tenant=tenant,
+        bench=offer.bench,
     )
     if request.dataset is not None:
         return source

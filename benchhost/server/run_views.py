@@ -13,10 +13,11 @@ from typing import TypeVar
 
 import msgspec
 
-from benchhost.contract import EvaluationStatus
+from benchhost.contract import EvaluationStatus, GenerationStatus
 from benchhost.errors import ModelError
 from benchhost.models import Spend
 from benchhost.runner.account import BUDGET, BudgetReached
+from benchhost.runner.agent.runner import OF_AGENT
 from benchhost.runner.config import RunConfig
 from benchhost.runner.progress import Snapshot
 from benchhost.runner.run import stored_config
@@ -80,7 +81,9 @@ def run_of(record: RunRecord, *, locked: bool, progress: wire.RunProgress | None
         created_at=record.created_at,
         updated_at=record.updated_at,
         progress=progress if status == "running" else None,
-        summary=None if record.summary is None else _summary_of(record.summary),
+        summary=None
+        if record.summary is None
+        else _summary_of(record.summary, of_agent=config.runner.startswith("agent ")),
     )
 
 
@@ -143,16 +146,18 @@ def _status(record: RunRecord, locked: bool) -> wire.Status:
     return status
 
 
-def _summary_of(recorded: bytes) -> wire.RunSummary:
-    summary = _scrubbed(_summary.decode(recorded))
+def _summary_of(recorded: bytes, *, of_agent: bool) -> wire.RunSummary:
+    summary = _scrubbed(_summary.decode(recorded), of_agent=of_agent)
     if summary.final_error is not None:
         summary.final_error = f"The benchmark's own score could not be had. {WITHHELD}"
     return summary
 
 
-def _scrubbed(shown: WireT) -> WireT:
+def _scrubbed(shown: WireT, *, of_agent: bool = False) -> WireT:
     for error in shown.errors:
-        error.message = public_message(error.status, error.message)
+        # What becomes of an agent is told by what it said itself in its sandbox, where nothing is that it may not tell.
+        own = of_agent and error.status == GenerationStatus.ERROR and error.message.startswith(OF_AGENT)
+        error.message = error.message if own else public_message(error.status, error.message)
     return shown
 
 

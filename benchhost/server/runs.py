@@ -28,7 +28,7 @@ from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
-from benchhost.server.problems import Conflict, RunsNotAllowed
+from benchhost.server.problems import Conflict, RunsNotAllowed, SandboxesNotAllowed
 from benchhost.server.raw import EVENTS, Call, Reply, raw_post
 from benchhost.store import RunRecord
 from benchhost.wire import runs as wire
@@ -55,6 +55,7 @@ _encode = msgspec.json.Encoder().encode
     answer=wire.Run,
     raises=[
         RunsNotAllowed,
+        SandboxesNotAllowed,
         Malformed,
         InvalidSlice,
         UnknownDataset,

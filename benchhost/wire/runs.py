@@ -19,12 +19,28 @@ Positive = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0)]
 
 
+class AgentFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A file of an agent: its content, as text or as base64."""
+
+    text: str | None = None
+    base64: bytes | None = None
+    executable: bool = False
+
+
+class AgentSent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An agent: what its ``contract.yaml`` says, as an object, and the files that lie beside it, by their paths."""
+
+    contract: dict[str, Any]
+    files: Annotated[dict[str, AgentFile], Meta(max_length=1000)] = {}
+
+
 class RunRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is to be run. Keys that are not known are refused: a misspelt limit would cost money.
 
     ``dataset_version`` is the label or the fingerprint of a version of the dataset, the current one without it.
     ``task_ids`` or a ``slice`` choose tasks, of which a ``sample`` (by ``seed``) or the first ``limit``
-    are taken. ``timeout`` is in seconds, for tasks that have none of their own. ``max_cost`` is in USD.
+    are taken. An ``agent`` takes the place of a ``runner``. ``timeout`` is in seconds, for tasks that have none of
+    their own. ``max_cost`` is in USD.
     """
 
     model: Annotated[str, Meta(min_length=1, max_length=200, description="provider/name")]
@@ -38,6 +54,7 @@ class RunRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_
     sampling: Sampling = Sampling()
     judge: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     runner: str | None = None
+    agent: AgentSent | None = None
     params: dict[str, Any] = {}
     epochs: Annotated[int, Meta(ge=1, le=1000)] = 1
     max_connections: Annotated[int, Meta(ge=1, le=MOST_AT_ONCE)] | None = None

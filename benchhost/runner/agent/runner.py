@@ -25,10 +25,10 @@ from benchhost.contract import (
     Stdout,
     Task,
 )
-from benchhost.errors import SandboxFileError, SandboxUnavailable, UsageError
+from benchhost.errors import SandboxFileError, SandboxUnavailable, SandboxUnsupported, UsageError
 from benchhost.log import get_logger, mask, register_secret
 from benchhost.runner.agent.bundle import copy_bundle, digest_of_bundle
-from benchhost.runner.agent.contract import PROBLEM, AgentContract, read_contract
+from benchhost.runner.agent.contract import PROBLEM, AgentContract
 from benchhost.runner.agent.gateway import model_within
 from benchhost.runner.agent.kept import fetch_artifacts
 
@@ -46,8 +46,21 @@ MOST_OUTPUT = 64 * 1024 * 1024
 LONGEST_TOLD = 4096
 """Characters of an agent's output, the last ones, that are told with an error or stand for a response."""
 
+OF_AGENT = ("install failed (", "the agent failed (", "the agent left nothing", "the agent's generation.json ")
+"""How what is said of an attempt begins that failed because of the agent."""
+
 _TIMED_OUT = 124
 """The exit code of ``timeout(1)``, by which agents say that they gave up for want of time."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What is kept of an attempt: so many bytes of what the agent says, beyond which it is ended; and its artifacts."""
+
+    output: int = MOST_OUTPUT
+    artifacts: bool = True
+
+
+_EVERYTHING = Kept()
 
 
 class _Generation(msgspec.Struct):
@@ -65,7 +78,15 @@ class AgentRunner(Runner[Task]):
     """Runs an agent; made by :func:`agent_runner`. Its version stands for its contract and its files."""
 
     def __init__(
-        self, contract: AgentContract, values: Mapping[str, Any], model: str, folder: Path | None, *, lends: bool
+        self,
+        contract: AgentContract,
+        values: Mapping[str, Any],
+        model: str,
+        folder: Path | None,
+        *,
+        lends: bool,
+        must_lend: bool,
+        kept: Kept,
     ) -> None:
         super().__init__()
         self._values = dict(values)
@@ -74,6 +95,8 @@ class AgentRunner(Runner[Task]):
         self._contract = contract
         self._model = model
         self._lends = lends or not contract.secrets  # without a key, nothing but the model of the run can be asked
+        self._must_lend = must_lend
+        self._kept = kept
         self._folder = folder
         self._bundle: Path | None = None
         self._told = False
@@ -114,6 +137,8 @@ class AgentRunner(Runner[Task]):
         command = self._contract.command(self._contract.run_cmd, values)
         seconds = self._seconds(environment, context)
         async with model_within(sandbox, model if self._lends else None, context.sampling) as lent:
+            if lent.why_not is not None and self._must_lend:
+                raise SandboxUnsupported(f"the model of the run cannot be lent to the agent: {lent.why_not}")
             if lent.why_not is not None and not self._told:
                 self._told = True
                 _log.warning("the agent must reach its model by itself", agent=self.name, why=lent.why_not)
@@ -123,7 +148,8 @@ class AgentRunner(Runner[Task]):
             raise lent.failure
         if ended.reason == "sandbox_gone":
             raise SandboxUnavailable(f"the sandbox was gone before the agent had ended: {said}")
-        missing = await fetch_artifacts(sandbox, self._contract.artifacts, task.id, context.log_dir / "artifacts")
+        artifacts = self._contract.artifacts if self._kept.artifacts else []
+        missing = await fetch_artifacts(sandbox, artifacts, task.id, context.log_dir / "artifacts")
         return await self._made_of(task, sandbox, ended, said, missing, context)
 
     def _seconds(self, environment: Environment, context: Context) -> float:
@@ -139,7 +165,9 @@ class AgentRunner(Runner[Task]):
         paths = log.with_suffix(".stdout"), log.with_suffix(".stderr")
         # Without a buffer, what was said is there even when this process is killed.
         with paths[0].open("wb", buffering=0) as out, paths[1].open("wb", buffering=0) as err:
-            async with sandbox.start(command, cwd=cwd, env=env, timeout=seconds, max_output=MOST_OUTPUT) as process:
+            async with sandbox.start(
+                command, cwd=cwd, env=env, timeout=seconds, max_output=self._kept.output
+            ) as process:
                 async for output in process:
                     if isinstance(output, Exited):
                         ended = output
@@ -200,24 +228,32 @@ class AgentRunner(Runner[Task]):
 
 
 def agent_runner(
-    path: Path, given: Mapping[str, Any], model: str, *, makes_text: bool, lends: bool = True
+    contract: AgentContract,
+    folder: Path | None,
+    given: Mapping[str, Any],
+    model: str,
+    *,
+    makes_text: bool,
+    lends: bool = True,
+    must_lend: bool = False,
+    kept: Kept = _EVERYTHING,
 ) -> AgentRunner:
-    """Make the runner of an agent from its contract, or the folder with it; ``given`` are its parameters.
+    """Make the runner of an agent from its contract and the folder with its files; ``given`` are its parameters.
 
     ``makes_text`` says that the benchmark judges a text, which the agent must then leave somewhere, and ``lends``
-    that the agent may ask the model of the run from inside of its sandbox.
+    that the agent may ask the model of the run from inside of its sandbox. An agent that has no other way to a model
+    ``must`` be lent that one, or there is no attempt.
 
-    Raises :class:`~benchhost.errors.UsageError` before anything is run: for a contract that cannot be read,
-    parameters and models that it does not take, and secrets that are not in the environment.
+    Raises :class:`~benchhost.errors.UsageError` before anything is run: for parameters and models that the agent does
+    not take, and secrets that are not in the environment.
     """
-    contract = read_contract(path)
     values = contract.params(given)
     contract.allows(model)
     if missing := sorted(name for name in contract.secrets if not os.environ.get(name)):
         raise UsageError(f"the agent {contract.name} needs the variables {', '.join(missing)}, which are not set")
     if makes_text and contract.final_output is None:
         raise UsageError(f"the agent {contract.name} says no final_output, where its response would be")
-    return AgentRunner(contract, values, model, path if path.is_dir() else None, lends=lends)
+    return AgentRunner(contract, values, model, folder, lends=lends, must_lend=must_lend, kept=kept)
 
 
 async def _read(sandbox: Sandbox, path: str) -> bytes | None:
