@@ -8,12 +8,14 @@ from pathlib import Path
 
 import msgspec
 
+from benchhost.cli.elsewhere import daytona_headers, opened_elsewhere
 from benchhost.cli.order import Order
 from benchhost.cli.stored import opened_store
 from benchhost.client import Client
 from benchhost.errors import PluginFault, Unavailable, UsageError
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.registry import REASONS
+from benchhost.runner.agent import read_contract
 from benchhost.runner.given import GivenTasks, read_task_file
 from benchhost.runner.instances import Bench
 from benchhost.runner.local import LocalSource
@@ -44,16 +46,22 @@ async def opened_source(
     dataset = order.dataset or (given.dataset if given is not None else None)
     async with AsyncExitStack() as stack:
         if order.host is not None:
+            headers = daytona_headers(settings)
             client = Client(
                 order.host,
                 order.benchmark,
                 token=token,
                 token_header=order.token_header,
+                headers=headers,
                 dataset_version=order.dataset_version,
             )
             await stack.enter_async_context(client)
             store = await stack.enter_async_context(opened_store(settings))
-            source: Source = await RemoteSource.open(client, dataset)
+            remote = await RemoteSource.open(client, dataset)
+            if remote.eval_mode == "sandbox" or order.agent is not None or order.runner is not None:
+                elsewhere = await stack.enter_async_context(opened_elsewhere(client, settings))
+                remote.attempt_in(elsewhere, judged=_judges_sandboxes(remote, order))
+            source: Source = remote
         else:
             alone = msgspec.structs.replace(settings, only=(order.benchmark,), drain_timeout=DRAIN)
             host = Host(alone, log_faults=False)  # the error says it
@@ -78,6 +86,13 @@ async def opened_source(
                 raise UsageError("--problem needs exactly one TASK_ID: that of the problem")
             source = GivenTasks.from_problem(source, Path(order.problem), order.problem_id)
         yield store, source
+
+
+def _judges_sandboxes(remote: RemoteSource, order: Order) -> bool:
+    """Say whether a host judges what is done in sandboxes. One that does not say is taken at what an agent leaves."""
+    if remote.eval_mode is not None:
+        return remote.eval_mode == "sandbox"
+    return order.agent is not None and read_contract(Path(order.agent)).final_output is None
 
 
 async def _loaded(host: Host, name: str) -> HostedBenchmark:

@@ -22,6 +22,51 @@ class ServiceVersion(msgspec.Struct, kw_only=True):
     eval_mode: str | None = None
 
 
+class TaskResources(msgspec.Struct, kw_only=True):
+    """What the sandbox of a task is to be given; memory and disk in GB. ``None`` is what the service does not say."""
+
+    vcpu: int | None = None
+    memory: int | None = None
+    disk: int | None = None
+    gpu: int | None = None
+    gpu_type: str | None = None
+
+
+class TaskEnvironment(msgspec.Struct, kw_only=True):
+    """In which sandbox a task is to be attempted. Older services only say a ``docker_image``."""
+
+    problem_path: str
+    cwd: str
+    docker_image: str | None = None
+    source: dict[str, Any] | None = None
+    agent_timeout: float | None = None
+    resources: TaskResources = msgspec.field(default_factory=TaskResources)
+
+    @property
+    def place(self) -> tuple[str | None, str | None]:
+        """The image or the snapshot that the sandbox is made from: one of the two.
+
+        Raises :class:`~benchhost.errors.ClientError` for what is neither.
+        """
+        source, said = self.source, self.docker_image or ""
+        if source is None:
+            source = {"type": "image", "image": said}
+            if said.startswith(_SNAPSHOT):
+                source = {"type": "snapshot", "snapshot": said.removeprefix(_SNAPSHOT)}
+        image, snapshot = source.get("image"), source.get("snapshot")
+        if source.get("type") == "image" and isinstance(image, str) and image:
+            return image, None
+        if source.get("type") == "snapshot" and isinstance(snapshot, str) and snapshot:
+            return None, snapshot
+        raise ClientError(
+            f"the service wants a sandbox made from {source.get('type')!r}, and here one can only be made from an "
+            "image or a snapshot"
+        )
+
+
+_SNAPSHOT = "snapshot:"
+
+
 class ListedTask(msgspec.Struct, kw_only=True):
     """A task as its host shows it. ``json`` is all of it, with the fields that only this benchmark has."""
 

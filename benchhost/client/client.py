@@ -14,8 +14,9 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from benchhost.client.address import TokenHeader, checked_version, credential, located
-from benchhost.client.answers import BatchLine, Outcome, Score, ServiceVersion, Tasks
+from benchhost.client.answers import BatchLine, Outcome, Score, ServiceVersion, TaskEnvironment, Tasks
 from benchhost.client.faults import Request, no_such_route, problem_of
+from benchhost.client.sandboxes import Sandboxes
 from benchhost.client.streams import OnMessage, OnState, Said, watch
 from benchhost.client.transport import Answer, Retries, Transport
 from benchhost.errors import ClientError, HostUnreachable, UsageError
@@ -80,6 +81,7 @@ class Client:
         resends = named if retries.posts is None else retries.posts
         self._transport = Transport(self._headers, retries=retries, resends=resends, connections=connections)
         self._has_batches = self._has_v1 = True
+        self.sandboxes = Sandboxes(self._root, self._transport, self._headers, timeout)
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -213,7 +215,12 @@ class Client:
         request = self._post(f"Evaluating task {task_id}", "/v1/evaluate", body)
         return self._outcome(request, await self._ask(request))
 
-    # Sandboxes.
+    # Sandboxes; those of the host itself are made by ``client.sandboxes``.
+
+    async def retrieve_task(self, task_id: str, dataset: str | None = None) -> TaskEnvironment:
+        """Ask in which sandbox a task is to be attempted."""
+        what = f"Asking for the sandbox of task {task_id}"
+        return await self._get(what, "/retrieve-task/", TaskEnvironment, task_id=task_id, dataset=dataset)
 
     async def setup_task(
         self,

@@ -22,15 +22,18 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     """One request. ``what`` says in a few words, for people, what is asked for; ``timeout`` is the longest silence.
 
     ``version`` is the version of the dataset that is pinned, which a good answer must name.
+    ``content`` is the type of the ``body``, and ``success`` the status of the answer when all is well.
     """
 
     what: str
-    method: Literal["GET", "POST", "PUT"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     url: str
     timeout: float
     accept: str
     body: bytes | None = None
     version: str | None = None
+    content: str = "application/json"
+    success: int = 200
 
     @property
     def shown(self) -> str:

@@ -96,7 +96,7 @@ class Transport:
             await session.close()
 
     async def ask(self, request: Request) -> Answer:
-        """Send a request, again if need be, and return the answer, whose status is 200.
+        """Send a request, again if need be, and return the answer to one that was done.
 
         Raises :class:`~benchhost.errors.ClientError`.
         """
@@ -111,7 +111,7 @@ class Transport:
 
     @asynccontextmanager
     async def send(self, request: Request) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request once, and have the answer, whose status is 200, to be read.
+        """Send a request once, and have the answer to one that was done, to be read.
 
         Raises :class:`~benchhost.errors.ClientError`, also from the block that reads.
         """
@@ -122,7 +122,7 @@ class Transport:
             raise RuntimeError("the client is not open: use it in `async with Client(...) as client`")
         headers = {"Accept": request.accept}
         if request.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = request.content
         if request.version is not None:
             headers[VERSION_HEADER] = request.version
         try:
@@ -135,7 +135,7 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=request.timeout),
             ) as response:
                 self._answered = True
-                if response.status != 200:
+                if response.status != request.success:
                     raise fault_of(request, response.status, response.headers, await response.read(), self._headers)
                 if request.version is not None:
                     must_echo(request, response.headers.getall(VERSION_HEADER, []))
@@ -207,7 +207,7 @@ class Transport:
 
         ``tried`` is how often it was sent again already.
         """
-        safe = self._resends or request.method in ("GET", "PUT") or error.retry_after is not None
+        safe = self._resends or request.method != "POST" or error.retry_after is not None
         if isinstance(error, HostUnreachable) and not error.sent:
             safe = self._answered  # a host that was never there is not waited for
         if not (error.retriable and safe) or tried >= self._retries.times:

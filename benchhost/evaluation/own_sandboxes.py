@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -77,12 +78,23 @@ class OwnSandboxes:
 
     Without a name there are none. ``folder`` is shared by all processes of the host: there, each that sandboxes are
     lent to has a file of the name of its :class:`~benchhost.evaluation.owners.Owner`. ``key`` is the host's secret,
-    by which its sandboxes are told from those of other hosts at the same provider.
+    by which its sandboxes are told from those of other hosts at the same provider. ``opener`` opens one that no
+    configuration opens.
     """
 
-    def __init__(self, name: str | None, config: Mapping[str, str], owner: Owner, folder: Path, key: bytes) -> None:
+    def __init__(
+        self,
+        name: str | None,
+        config: Mapping[str, str],
+        owner: Owner,
+        folder: Path,
+        key: bytes,
+        *,
+        opener: Callable[[], Coroutine[Any, Any, Provider]] | None = None,
+    ) -> None:
         self.name = name
         self._config = dict(config)
+        self._opener = opener
         self._owner = owner
         self._folder = folder
         self._host = hashlib.sha256(b"sandboxes\0" + key).hexdigest()[:32]
@@ -101,7 +113,8 @@ class OwnSandboxes:
         if self.name is None:
             raise SandboxUnavailable("this host has no sandboxes of its own: its setting `sandbox` is none")
         if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
-            self._opening = asyncio.create_task(open_provider(self.name, self._config))
+            opening = self._opener() if self._opener else open_provider(self.name, self._config)
+            self._opening = asyncio.create_task(opening)
         return await asyncio.shield(self._opening)
 
     def place(self, sandbox_id: str) -> InSandbox:

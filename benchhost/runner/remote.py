@@ -14,15 +14,14 @@ import msgspec
 
 from benchhost.client import Client, Outcome, ServiceVersion, Tasks
 from benchhost.contract import EvaluationStatus, FinalScore, Result, Task
-from benchhost.errors import ClientError, HostBusy, TokenRefused, UnknownTask
+from benchhost.errors import ClientError, UnknownTask
 from benchhost.runner.config import SourceKind
+from benchhost.runner.remote_instances import Elsewhere, RemoteInstances
+from benchhost.runner.remote_verdicts import ABOUT_THE_CONTENT, failed, is_worth_waiting
 from benchhost.runner.source import Instances, Submission, Verdict, Verdicts
 from benchhost.scoring import Summary
 from benchhost.tasks import dataset_fingerprint
 from benchhost.wire import vals
-
-LONGEST_WAIT = 300.0
-"""The most seconds that a host may ask to wait before it is asked again; beyond that, the evaluation is given up."""
 
 AT_ONCE = 32
 """How many responses are sent at once to a service that judges one at a time."""
@@ -30,21 +29,18 @@ AT_ONCE = 32
 _task = msgspec.json.Decoder(Task)
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
-_ABOUT_THE_CONTENT = frozenset({400, 404, 413, 422})
-"""What a host answers when something in a batch is wrong: a task that it does not know, or too much at once."""
-
 
 class RemoteSource:
     """A dataset of a benchmark at another host; make one with :meth:`open`.
 
     Models are asked the question, since the benchmark's own prompt and its gold answers stay there. The
-    client must be open for as long as this is used, and is not closed by it.
+    client must be open for as long as this is used, and is not closed by it. ``eval_mode`` is ``text`` or ``sandbox``,
+    if the host says what it judges.
     """
 
     kind: SourceKind = "host"
     scores = True
     reference: Callable[[str], Awaitable[str | None]] | None = None
-    instances: Instances | None = None
 
     def __init__(
         self,
@@ -57,6 +53,8 @@ class RemoteSource:
         self.benchmark = client.benchmark or _name_of(version)
         self.dataset = dataset or "default"
         self.host: str | None = client.url
+        self.instances: Instances | None = None
+        self.eval_mode = version.eval_mode
         self._client = client
         self._named = dataset
         self._is_benchhost = client.benchmark is not None
@@ -99,6 +97,10 @@ class RemoteSource:
                 raise
             listed = error
         return cls(client, dataset, version, listed, await _evaluator_version(client))
+
+    def attempt_in(self, elsewhere: Elsewhere, *, judged: bool) -> None:
+        """Have tasks attempted in sandboxes; ``judged`` says whether what is done in them is, and not the response."""
+        self.instances = RemoteInstances(self._client, self._named, elsewhere, self._verdict, judged=judged)
 
     @property
     def ids(self) -> Sequence[str]:
@@ -158,14 +160,14 @@ class RemoteSource:
                         yield positions[place], self._verdict(outcome)
             except ClientError as error:
                 left = list(batch.items())
-                if await _is_worth_waiting(error):
+                if await is_worth_waiting(error):
                     batches.append(batch)
-                elif len(left) > 1 and error.status in _ABOUT_THE_CONTENT and error.problem != "unknown-benchmark":
+                elif len(left) > 1 and error.status in ABOUT_THE_CONTENT and error.problem != "unknown-benchmark":
                     middle = len(left) // 2
                     batches += [dict(left[middle:]), dict(left[:middle])]
                 else:
                     for position, _ in left:
-                        yield position, _failed(error)
+                        yield position, failed(error)
 
     async def _one_by_one(self, run: str, owed: dict[int, Submission]) -> AsyncGenerator[tuple[int, Verdict], None]:
         """Send each response by itself, some at once."""
@@ -177,8 +179,8 @@ class RemoteSource:
                     try:
                         outcome = await self._client.evaluate(run, submission.task_id, submission.response, self._named)
                     except ClientError as error:
-                        if not await _is_worth_waiting(error):
-                            return position, _failed(error)
+                        if not await is_worth_waiting(error):
+                            return position, failed(error)
                     else:
                         return position, self._verdict(outcome)
 
@@ -246,22 +248,6 @@ async def _evaluator_version(client: Client) -> str | None:
     except ClientError:
         return None
     return next((plugin.version for plugin in plugins if plugin.name == client.benchmark), None)
-
-
-async def _is_worth_waiting(error: ClientError) -> bool:
-    """Wait as long as a host at a limit asks; the client has asked several times by then, and a long run still can."""
-    if not isinstance(error, HostBusy) or error.status != 429 or (error.retry_after or 0.0) > LONGEST_WAIT:
-        return False
-    await asyncio.sleep(error.retry_after or 1.0)
-    return True
-
-
-def _failed(error: ClientError) -> Verdict:
-    """Make the verdict on a response that the host did not judge."""
-    kind = error.problem or error.slug
-    ours = error.status not in _ABOUT_THE_CONTENT or isinstance(error, TokenRefused)
-    status = EvaluationStatus.INFRA_ERROR if ours else EvaluationStatus.ERROR
-    return Verdict(status=status, kind=kind, errors=(str(error),))
 
 
 def _name_of(version: ServiceVersion) -> str:
