@@ -42,7 +42,7 @@ HIDDEN_ON_PURPOSE = {
     ("benchhost.models.transport", "yarl"): "comes with aiohttp",
     ("benchhost.receipts.keys", "cryptography*"): "optional: benchhost[receipts] brings it",
     ("benchhost.runner.agent.contract", "yaml"): "start-up: only a run of an agent needs it",
-    ("benchhost.runner.agent.gateway", "aiohttp"): "start-up: likewise, and it takes 0.2 s",
+    ("benchhost.runner.agent.listening", "aiohttp"): "start-up: likewise, and it takes 0.2 s",
     ("benchhost.server.app", "benchhost.server.framework"): "start-up: a host is healthy before Litestar is loaded",
     ("benchhost.server.serve", "benchhost.server.framework"): "start-up: likewise, with a single worker",
     ("benchhost.server.receipts", "benchhost.server.sealing"): "start-up: it brings the run engine, likewise",

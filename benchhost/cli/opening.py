@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,7 +13,8 @@ from benchhost.cli.elsewhere import daytona_headers, opened_elsewhere
 from benchhost.cli.order import Order
 from benchhost.cli.stored import opened_store
 from benchhost.client import Client
-from benchhost.errors import PluginFault, Unavailable, UsageError
+from benchhost.client.faults import no_such_route
+from benchhost.errors import ClientError, PluginFault, Unavailable, UsageError
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.registry import REASONS
 from benchhost.runner.agent import read_contract
@@ -21,6 +23,7 @@ from benchhost.runner.instances import Bench
 from benchhost.runner.local import LocalSource
 from benchhost.runner.remote import RemoteSource
 from benchhost.runner.source import Source
+from benchhost.sandbox.daytona import close_clients
 from benchhost.server.host import Host
 from benchhost.settings import Settings
 from benchhost.store import OPERATOR, Store
@@ -45,19 +48,12 @@ async def opened_source(
     given = None if order.dataset_file is None else read_task_file(Path(order.dataset_file))
     dataset = order.dataset or (given.dataset if given is not None else None)
     async with AsyncExitStack() as stack:
+        if settings.sandbox == "daytona":
+            # The event loop ends with the command, and would wait for their connections.
+            stack.push_async_callback(close_clients)
         if order.host is not None:
-            headers = daytona_headers(settings)
-            client = Client(
-                order.host,
-                order.benchmark,
-                token=token,
-                token_header=order.token_header,
-                headers=headers,
-                dataset_version=order.dataset_version,
-            )
-            await stack.enter_async_context(client)
             store = await stack.enter_async_context(opened_store(settings))
-            remote = await RemoteSource.open(client, dataset)
+            client, remote = await _opened_remote(order, settings, token, dataset, stack)
             if remote.eval_mode == "sandbox" or order.agent is not None or order.runner is not None:
                 elsewhere = await stack.enter_async_context(opened_elsewhere(client, settings))
                 remote.attempt_in(elsewhere, judged=_judges_sandboxes(remote, order))
@@ -86,6 +82,35 @@ async def opened_source(
                 raise UsageError("--problem needs exactly one TASK_ID: that of the problem")
             source = GivenTasks.from_problem(source, Path(order.problem), order.problem_id)
         yield store, source
+
+
+async def _opened_remote(
+    order: Order, settings: Settings, token: str | None, dataset: str | None, stack: AsyncExitStack
+) -> tuple[Client, RemoteSource]:
+    """Open the benchmark at a host; at one that is no benchhost and has but this, by the host's address alone."""
+    assert order.host is not None
+    how: dict[str, Any] = {
+        "token": token,
+        "token_header": order.token_header,
+        "headers": daytona_headers(settings),
+        "dataset_version": order.dataset_version,
+    }
+    client = Client(order.host, order.benchmark, **how)
+    await stack.enter_async_context(client)
+    try:
+        return client, await RemoteSource.open(client, dataset)
+    except ClientError as error:
+        if not no_such_route(error):
+            raise
+        missing = error
+    only = Client(order.host, **how)
+    await stack.enter_async_context(only)
+    if only.benchmark is not None:
+        raise missing
+    try:
+        return only, await RemoteSource.open(only, dataset)
+    except ClientError as error:
+        raise (missing if no_such_route(error) else error) from None
 
 
 def _judges_sandboxes(remote: RemoteSource, order: Order) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from benchhost.contract import Completion
 from benchhost.errors import ContextOverflow, ModelUnavailable, SandboxUnsupported
-from benchhost.runner.agent import gateway
+from benchhost.runner.agent import listening
 from benchhost.runner.agent.gateway import model_within
 
 pytestmark = pytest.mark.anyio
@@ -84,6 +84,8 @@ async def test_a_model_that_was_asked_and_has_never_answered_has_failed_whatever
 
 async def test_where_a_model_cannot_be_lent_it_is_said_why():
     class Walled:
+        provider = "local"
+
         async def listen(self, port):
             raise SandboxUnsupported("no network of its own")
 
@@ -101,7 +103,7 @@ async def test_nobody_waits_for_an_answer_when_the_agent_has_ended():
 
 
 async def test_who_opens_too_many_connections_is_hung_up_on_and_answered_at_the_others(monkeypatch):
-    monkeypatch.setattr(gateway, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(listening, "MOST_CONNECTIONS", 3)
     async with model_within(Loopback(), Answers("said")) as lent:
         held = [await connected(lent) for _ in range(3)]
         await asyncio.sleep(0.05)

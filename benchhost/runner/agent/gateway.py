@@ -9,8 +9,8 @@ metered and charged as those of any runner are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -18,20 +18,13 @@ import msgspec
 from benchhost.contract import Model, Sampling, Sandbox
 from benchhost.errors import ModelError, ModelRequestRefused, ModelThrottled, SandboxUnsupported
 from benchhost.runner.agent.chat_completions import ChatCompletions
+from benchhost.runner.agent.listening import answered_at
 from benchhost.runner.agent.messages import Messages
-from benchhost.runner.agent.protocol import AgentProtocol
-
-LARGEST = 16 * 1024 * 1024
-"""Bytes of one request."""
+from benchhost.runner.agent.protocol import AgentProtocol, Answer
+from benchhost.runner.agent.relay import relayed
 
 MOST_AT_ONCE = 16
 """Requests of one agent that are read and answered at once; others wait."""
-
-MOST_CONNECTIONS = 128
-"""Connections of one agent; those beyond are hung up on: each takes a descriptor of whoever carries out the run."""
-
-ENDS_WITHIN = 0.5
-"""Seconds that an answer may still take when the agent has ended: nobody is there to read it."""
 
 _AS_ASKED = Sampling()
 
@@ -70,51 +63,30 @@ async def model_within(sandbox: Sandbox, model: Model | None, sampling: Sampling
     There are no variables without a model to lend, and where the provider cannot do that: an agent must then reach
     its model by itself.
     """
-    from aiohttp import web
-
     lent = Lent()
     if model is None:
         yield lent
         return
-    try:
-        listener = await sandbox.listen(0)
-    except SandboxUnsupported as error:
-        lent.why_not = str(error)
-        yield lent
-        return
-    with listener:
-        gateway = _Gateway(model, sampling, lent)
-        app = web.Application(client_max_size=LARGEST)
-        for protocol in (ChatCompletions(), Messages()):
-            app.router.add_post(protocol.path, gateway.answering(protocol))
-        app.router.add_get("/v1/models", gateway.models)
-        # Nothing is unpacked that is small until it is, and nobody is asked for whom nobody waits.
-        serving = web.AppRunner(app, access_log=None, auto_decompress=False, handler_cancellation=True)
-        await serving.setup()
-        server = serving.server
-        assert server is not None
-
-        def answering() -> asyncio.Protocol:
-            return server() if len(server.connections) < MOST_CONNECTIONS else _Refusing()
-
-        port = listener.getsockname()[1]
+    gateway = _Gateway(model, sampling, lent)
+    async with AsyncExitStack() as stack:
         try:
-            listening = await asyncio.get_running_loop().create_server(answering, sock=listener)
-            try:
-                lent.env = _env(port)
-                yield lent
-            finally:
-                listening.close()
-        finally:
-            await server.shutdown(ENDS_WITHIN)
-            await serving.cleanup()
+            lent.env = _env(await _opened(sandbox, gateway, stack))
+        except SandboxUnsupported as error:
+            lent.why_not = str(error)
+        yield lent
 
 
-class _Refusing(asyncio.Protocol):
-    """Hangs up at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+async def _opened(sandbox: Sandbox, gateway: _Gateway, stack: AsyncExitStack) -> int:
+    """Have the gateway answer in the sandbox; return at which port."""
+    try:
+        listener = stack.enter_context(await sandbox.listen(0))
+    except SandboxUnsupported:
+        if sandbox.provider == "local":  # a sandbox here that cannot be listened in has no loopback of its own
+            raise
+        return await stack.enter_async_context(relayed(sandbox, gateway.ask))
+    await stack.enter_async_context(answered_at(listener, gateway.ask))
+    port: int = listener.getsockname()[1]
+    return port
 
 
 class _Gateway:
@@ -125,22 +97,21 @@ class _Gateway:
         self._names = {model.name, model.name.partition("/")[2]}
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
 
-    async def models(self, _: Any) -> Any:
-        """List the one model that there is."""
-        return _json({"object": "list", "data": [{"id": self._model.name, "object": "model", "owned_by": "benchhost"}]})
-
-    def answering(self, protocol: AgentProtocol) -> Callable[[Any], Awaitable[Any]]:
-        """Make what answers requests by one protocol."""
-
-        async def answer(request: Any) -> Any:
+    async def ask(self, path: str, body: bytes) -> Answer:
+        """Answer a request."""
+        protocol = _PROTOCOLS.get(path)
+        if protocol is not None:
             async with self._room:
-                return await self._answered(request, protocol)
+                return await self._answered(body, protocol)
+        if path == "/v1/models":
+            return _json(
+                {"object": "list", "data": [{"id": self._model.name, "object": "model", "owned_by": "benchhost"}]}
+            )
+        return _json({"error": {"message": f"there is {', '.join(_PROTOCOLS)}", "type": "not_found_error"}}, 404)
 
-        return answer
-
-    async def _answered(self, request: Any, protocol: AgentProtocol) -> Any:
+    async def _answered(self, body: bytes, protocol: AgentProtocol) -> Answer:
         try:
-            asked = protocol.read(await request.read())
+            asked = protocol.read(body)
             if asked.model not in self._names:
                 raise ValueError(f"the model of this run is {self._model.name}, not {asked.model!r}")
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
@@ -155,19 +126,11 @@ class _Gateway:
             return _json(protocol.refusal(str(error), error.kind), _status_of(error))
         self._lent.answered()
         if asked.streams:
-            return await _streamed(request, protocol.pieces(completion, asked.model))
+            return Answer(200, b"".join(protocol.pieces(completion, asked.model)), "text/event-stream")
         return _json(protocol.whole(completion, asked.model))
 
 
-async def _streamed(request: Any, pieces: Iterable[bytes]) -> Any:
-    """Answer as a stream: some clients know no other way."""
-    from aiohttp import web
-
-    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-    await response.prepare(request)
-    for piece in pieces:
-        await response.write(piece)
-    return response
+_PROTOCOLS: dict[str, AgentProtocol] = {protocol.path: protocol for protocol in (ChatCompletions(), Messages())}
 
 
 def _status_of(error: ModelError) -> int:
@@ -194,7 +157,5 @@ def _set(sampling: Sampling) -> dict[str, Any]:
     return {name: value for name, value in msgspec.structs.asdict(sampling).items() if value is not None}
 
 
-def _json(document: object, status: int = 200) -> Any:
-    from aiohttp import web
-
-    return web.Response(body=msgspec.json.encode(document), status=status, content_type="application/json")
+def _json(document: object, status: int = 200) -> Answer:
+    return Answer(status, msgspec.json.encode(document))

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 import msgspec
 
 from benchhost.contract import Completion, Conversation, Sampling
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes of one request."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An answer: its status, its body and the type of that."""
+
+    status: int
+    body: bytes
+    content: str = "application/json"
+
+
+Ask = Callable[[str, bytes], Awaitable[Answer]]
+"""Answers a request, of which the path and the body matter."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
