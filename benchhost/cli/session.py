@@ -22,7 +22,7 @@ from benchhost.contract.model import NO_CALL
 from benchhost.errors import ModelRequestRefused, UsageError
 from benchhost.models import Limiter, load_prices, locate, resolve
 from benchhost.runner.agent import agent_runner, read_contract
-from benchhost.runner.config import RunConfig, RunOptions, frozen_selection, new_run_id
+from benchhost.runner.config import OF_AGENT, RunConfig, RunOptions, frozen_selection, new_run_id
 from benchhost.runner.default import DefaultRunner
 from benchhost.runner.given import GivenTasks
 from benchhost.runner.plugins import find_runner, recorded_params, runner_of
@@ -130,6 +130,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """
         order = self.order
         judged_there = source.instances is not None and source.instances.judged
+        if order.agent is None and (order.runner or "").startswith(OF_AGENT):
+            raise UsageError(
+                f"the {order.runner} was sent to the host by a caller, and the host alone carries this run on: "
+                "benchhost serve --allow-runs --allow-sandboxes --resume-runs"
+            )
         if order.agent is None:
             plugin = find_runner(order.benchmark, order.runner)
             if judged_there and plugin.cls is DefaultRunner:
@@ -144,7 +149,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             contract, folder = read_contract(path), path if path.is_dir() else None
             makes_text = not judged_there
             agent = agent_runner(contract, folder, order.params, order.model, makes_text=makes_text, lends=lends)
-            name, runner = f"agent {agent.name}", agent
+            name, runner = f"{OF_AGENT}{agent.name}", agent
         if judged_there and not self.options.evaluate:
             raise UsageError(
                 f"--skip-eval: {order.benchmark} judges what was done in a sandbox, and none is kept after its attempt"

@@ -23,6 +23,10 @@ SourceKind = Literal["benchmark", "host", "file", "problem", "runner"]
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
+OF_AGENT = "agent "
+"""How the name of a runner begins that is an agent; no installed runner has such a name."""
+
+
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the results of a run depend on, and no secret. Two runs of one configuration are comparable.
 

@@ -26,7 +26,7 @@ from benchhost.log import get_logger, register_secret
 from benchhost.models import Limiter, locate, resolve
 from benchhost.runner.agent import AgentRunner
 from benchhost.runner.agent.sent import sent_agent
-from benchhost.runner.config import RunConfig, RunOptions, frozen_selection
+from benchhost.runner.config import OF_AGENT, RunConfig, RunOptions, frozen_selection
 from benchhost.runner.default import DefaultRunner
 from benchhost.runner.given import GivenTasks
 from benchhost.runner.instances import Bench
@@ -87,7 +87,7 @@ async def opened_parts(offer: Offer, request: RunRequest, tenant: str, stack: As
     runner: Runner[Any]
     if request.agent is None:
         plugin = await anyio.to_thread.run_sync(_runner_plugin, hosted.name, request.runner)
-        if judged_there and plugin.cls is DefaultRunner:
+        if plugin.cls is DefaultRunner and not hosted.offers("evaluate_response"):
             raise Malformed(
                 f"{hosted.name} judges what is done in a sandbox, and the default runner only asks the model: send an "
                 "agent, or choose a runner that works in sandboxes",
@@ -96,7 +96,7 @@ async def opened_parts(offer: Offer, request: RunRequest, tenant: str, stack: As
         name, runner = plugin.name, _runner(plugin, request.params)
     else:
         agent = await _agent(offer, request, request.agent, stack, makes_text=not judged_there)
-        name, runner = f"agent {agent.name}", agent
+        name, runner = f"{OF_AGENT}{agent.name}", agent
     source = await _source(offer, request, runner, tenant)
     chosen = _chosen(source.ids, request)
     located = locate(request.model, offer.environ)
@@ -127,9 +127,11 @@ def _must_be_judged(hosted: HostedBenchmark, bench: Bench | None) -> None:
 
     Raises :class:`~benchhost.errors.NotOffered`.
     """
+    if hosted.offers("evaluate_response"):
+        return
     if not (hosted.offers("retrieve_task") and hosted.offers("evaluate_instance")):
         hosted.must_offer("evaluate_response")
-    elif bench is None:
+    if bench is None:
         raise NotOffered(f"{hosted.name} judges what is done in sandboxes, and this host has none of its own.")
 
 

@@ -17,8 +17,8 @@ from benchhost.contract import EvaluationStatus, GenerationStatus
 from benchhost.errors import ModelError
 from benchhost.models import Spend
 from benchhost.runner.account import BUDGET, BudgetReached
-from benchhost.runner.agent.runner import OF_AGENT
-from benchhost.runner.config import RunConfig
+from benchhost.runner.agent.runner import ITS_FAILURES
+from benchhost.runner.config import OF_AGENT, RunConfig
 from benchhost.runner.progress import Snapshot
 from benchhost.runner.run import stored_config
 from benchhost.store import RunRecord
@@ -83,7 +83,7 @@ def run_of(record: RunRecord, *, locked: bool, progress: wire.RunProgress | None
         progress=progress if status == "running" else None,
         summary=None
         if record.summary is None
-        else _summary_of(record.summary, of_agent=config.runner.startswith("agent ")),
+        else _summary_of(record.summary, of_agent=config.runner.startswith(OF_AGENT)),
     )
 
 
@@ -156,7 +156,7 @@ def _summary_of(recorded: bytes, *, of_agent: bool) -> wire.RunSummary:
 def _scrubbed(shown: WireT, *, of_agent: bool = False) -> WireT:
     for error in shown.errors:
         # What becomes of an agent is told by what it said itself in its sandbox, where nothing is that it may not tell.
-        own = of_agent and error.status == GenerationStatus.ERROR and error.message.startswith(OF_AGENT)
+        own = of_agent and error.status == GenerationStatus.ERROR and error.message.startswith(ITS_FAILURES)
         error.message = error.message if own else public_message(error.status, error.message)
     return shown
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 import time
 
 import pytest
@@ -63,6 +65,14 @@ def test_an_agent_that_is_sent_does_a_job_and_asks_the_model_of_the_run(runs):
     assert (run["status"], run["runner"]) == ("complete", "agent sent"), run
     assert (summary["score"], summary["scored"]) == (0.75, 2)
     assert summary["spend"]["calls"] == 2
+
+
+def test_the_host_alone_carries_on_what_an_agent_does_that_was_sent_to_it(runs, server):
+    run = runs.ended(runs(agent=sent("exit 1"), task_ids=[DONE]))
+    command = [sys.executable, "-m", "benchhost", "runs", "resume", run["run_id"], "--state", str(server.state)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert "the agent sent was sent to the host by a caller" in said.stderr
 
 
 def test_a_runner_that_works_in_sandboxes_needs_no_agent(runs):

@@ -46,7 +46,7 @@ MOST_OUTPUT = 64 * 1024 * 1024
 LONGEST_TOLD = 4096
 """Characters of an agent's output, the last ones, that are told with an error or stand for a response."""
 
-OF_AGENT = ("install failed (", "the agent failed (", "the agent left nothing", "the agent's generation.json ")
+ITS_FAILURES = ("install failed (", "the agent failed (", "the agent left nothing", "the agent's generation.json ")
 """How what is said of an attempt begins that failed because of the agent."""
 
 _TIMED_OUT = 124
