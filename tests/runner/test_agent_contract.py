@@ -138,13 +138,13 @@ def test_a_secret_that_is_not_in_the_environment_stops_everything(tmp_path, monk
     contract(tmp_path, SHORT)
     monkeypatch.delenv("TINY_KEY", raising=False)
     with pytest.raises(UsageError, match="needs the variables TINY_KEY, which are not set"):
-        agent_runner(tmp_path, {}, "openai/any", makes_text=True)
+        agent_runner(read_contract(tmp_path), tmp_path, {}, "openai/any", makes_text=True)
 
 
 def test_where_a_text_is_judged_the_agent_must_say_where_it_leaves_one(tmp_path):
     contract(tmp_path, "name: a\nrun_cmd: run {problem_statement_path}")
     with pytest.raises(UsageError, match="says no final_output"):
-        agent_runner(tmp_path, {}, "openai/any", makes_text=True)
+        agent_runner(read_contract(tmp_path), tmp_path, {}, "openai/any", makes_text=True)
 
 
 def test_the_version_of_an_agent_is_another_when_a_file_of_it_is(tmp_path):
@@ -154,7 +154,7 @@ def test_the_version_of_an_agent_is_another_when_a_file_of_it_is(tmp_path):
         (tmp_path / "agent.py").write_text(code)
         (tmp_path / "__pycache__").mkdir(exist_ok=True)
         (tmp_path / "__pycache__" / "x.pyc").write_text(code)
-        versions.add(agent_runner(tmp_path, {}, "m/m", makes_text=False).version)
+        versions.add(agent_runner(read_contract(tmp_path), tmp_path, {}, "m/m", makes_text=False).version)
     (tmp_path / "__pycache__" / "x.pyc").write_text("something else")
-    versions.add(agent_runner(tmp_path, {}, "m/m", makes_text=False).version)
+    versions.add(agent_runner(read_contract(tmp_path), tmp_path, {}, "m/m", makes_text=False).version)
     assert len(versions) == 2
