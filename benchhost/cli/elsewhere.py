@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,21 +16,13 @@ from benchhost.evaluation.owners import Owner
 from benchhost.runner.host_sandboxes import HostSandboxes
 from benchhost.runner.remote_instances import Elsewhere
 from benchhost.server.daytona import OWN_VARIABLES, own_daytona_config
-from benchhost.server.host import host_key
+from benchhost.server.secrets import secret
 from benchhost.settings import Settings
 
 DAYTONA = (
     "use Daytona, which both can reach: BENCHHOST_SANDBOX=daytona, with DAYTONA_API_KEY, DAYTONA_API_URL and "
     "DAYTONA_TARGET"
 )
-
-_HEADERS = {
-    "api_key": "x-api-key",
-    "api_url": "x-api-url",
-    "target": "x-target",
-    "organization_id": "x-organization-id",
-}
-"""The headers in which services of create-benchmark-service want the credentials."""
 
 
 @asynccontextmanager
@@ -58,25 +51,17 @@ async def opened_elsewhere(client: Client, settings: Settings) -> AsyncIterator[
     state = settings.state
     state.mkdir(parents=True, exist_ok=True)
     owner = Owner(state / "owners")
-    name = HostSandboxes.name if credentials is None else "daytona"
-    folder = state / "lent" if credentials is not None else state / "lent-by-hosts"
-    own = OwnSandboxes(name, config, owner, folder, host_key(state), opener=opener)
+    name, folder = "daytona", state / "lent"
+    if credentials is None:  # what is left behind at one host is looked for there alone
+        at = hashlib.sha256(client.root.encode()).hexdigest()[:16]
+        name, folder = HostSandboxes.name, state / "lent-by-hosts" / at
+    own = OwnSandboxes(name, config, owner, folder, secret(state / "key"), opener=opener)
     try:
         own.open()
         yield Elsewhere(own, credentials)
     finally:
         await own.close()
         owner.close()
-
-
-def daytona_headers(settings: Settings) -> dict[str, str]:
-    """Say the credentials for Daytona as services want them that do not read them from the frame."""
-    if settings.sandbox != "daytona":
-        return {}
-    config = own_daytona_config(os.environ, settings.daytona_hosts)
-    return {header: config[name] for name, header in _HEADERS.items() if name in config} | {
-        "x-sandbox-provider": "daytona"
-    }
 
 
 async def _must_make_sandboxes(client: Client) -> None:

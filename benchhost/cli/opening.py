@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from benchhost.cli.elsewhere import daytona_headers, opened_elsewhere
+from benchhost.cli.elsewhere import opened_elsewhere
 from benchhost.cli.order import Order
 from benchhost.cli.stored import opened_store
 from benchhost.client import Client
@@ -53,10 +53,8 @@ async def opened_source(
             stack.push_async_callback(close_clients)
         if order.host is not None:
             store = await stack.enter_async_context(opened_store(settings))
-            client, remote = await _opened_remote(order, settings, token, dataset, stack)
-            if remote.eval_mode == "sandbox" or order.agent is not None or order.runner is not None:
-                elsewhere = await stack.enter_async_context(opened_elsewhere(client, settings))
-                remote.attempt_in(elsewhere, judged=_judges_sandboxes(remote, order))
+            client, remote = await _opened_remote(order, token, dataset, stack)
+            await _attempt_elsewhere(remote, client, order, settings, stack)
             source: Source = remote
         else:
             alone = msgspec.structs.replace(settings, only=(order.benchmark,), drain_timeout=DRAIN)
@@ -85,14 +83,13 @@ async def opened_source(
 
 
 async def _opened_remote(
-    order: Order, settings: Settings, token: str | None, dataset: str | None, stack: AsyncExitStack
+    order: Order, token: str | None, dataset: str | None, stack: AsyncExitStack
 ) -> tuple[Client, RemoteSource]:
     """Open the benchmark at a host; at one that is no benchhost and has but this, by the host's address alone."""
     assert order.host is not None
     how: dict[str, Any] = {
         "token": token,
         "token_header": order.token_header,
-        "headers": daytona_headers(settings),
         "dataset_version": order.dataset_version,
     }
     client = Client(order.host, order.benchmark, **how)
@@ -111,6 +108,22 @@ async def _opened_remote(
         return only, await RemoteSource.open(only, dataset)
     except ClientError as error:
         raise (missing if no_such_route(error) else error) from None
+
+
+async def _attempt_elsewhere(
+    remote: RemoteSource, client: Client, order: Order, settings: Settings, stack: AsyncExitStack
+) -> None:
+    """Have attempts made in sandboxes that the host reaches, where they need that, or may need it."""
+    needed = remote.eval_mode == "sandbox" or order.agent is not None
+    if not needed and order.runner is None:
+        return
+    try:
+        elsewhere = await stack.enter_async_context(opened_elsewhere(client, settings))
+    except UsageError:
+        if needed:
+            raise
+    else:
+        remote.attempt_in(elsewhere, judged=_judges_sandboxes(remote, order))
 
 
 def _judges_sandboxes(remote: RemoteSource, order: Order) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from benchhost.errors import UsageError
@@ -58,6 +59,22 @@ def credential(token: str | None, header: TokenHeader) -> dict[str, str]:
     if not token or not token.isascii() or not token.isprintable():
         raise UsageError("the token is empty, or has characters that a header cannot have")
     return {header: f"Bearer {token}" if header == "authorization" else token}
+
+
+def daytona_headers(provider: Mapping[str, Any] | None) -> dict[str, str]:
+    """Make the headers in which older services want what others read in a frame: the credentials for Daytona."""
+    if provider is None or provider.get("type") != "daytona":
+        return {}
+    given = {header: provider[name] for name, header in _DAYTONA.items() if provider.get(name)}
+    return {"x-sandbox-provider": "daytona", **given}
+
+
+_DAYTONA = {
+    "DAYTONA_API_KEY": "x-api-key",
+    "DAYTONA_API_URL": "x-api-url",
+    "DAYTONA_TARGET": "x-target",
+    "DAYTONA_ORGANIZATION_ID": "x-organization-id",
+}
 
 
 def checked_version(version: str | None) -> str | None:

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from benchhost.client.address import TokenHeader, checked_version, credential, located
+from benchhost.client.address import TokenHeader, checked_version, credential, daytona_headers, located
 from benchhost.client.answers import BatchLine, Outcome, Score, ServiceVersion, TaskEnvironment, Tasks
 from benchhost.client.faults import Request, no_such_route, problem_of
 from benchhost.client.sandboxes import Sandboxes
@@ -68,9 +68,9 @@ class Client:
         connections: int = 100,
         retries: Retries | None = None,
     ) -> None:
-        self._root, self.benchmark = located(url, benchmark)
+        self.root, self.benchmark = located(url, benchmark)
         named = self.benchmark is not None
-        self.url = f"{self._root}/b/{quote(self.benchmark, safe='')}" if self.benchmark is not None else self._root
+        self.url = f"{self.root}/b/{quote(self.benchmark, safe='')}" if self.benchmark is not None else self.root
         self._headers = {**(headers or {}), **credential(token, token_header)}
         self.dataset_version = checked_version(dataset_version)
         self._timeout = timeout
@@ -81,7 +81,7 @@ class Client:
         resends = named if retries.posts is None else retries.posts
         self._transport = Transport(self._headers, retries=retries, resends=resends, connections=connections)
         self._has_batches = self._has_v1 = True
-        self.sandboxes = Sandboxes(self._root, self._transport, self._headers, timeout)
+        self.sandboxes = Sandboxes(self.root, self._transport, self._headers, timeout)
 
     async def __aenter__(self) -> Self:
         await self._transport.open()
@@ -108,7 +108,7 @@ class Client:
 
     async def plugins(self) -> list[native.Plugin]:
         """List what the host serves, and what it cannot serve and why."""
-        request = self._request("Listing the benchmarks", "GET", f"{self._root}/v1/plugins")
+        request = self._request("Listing the benchmarks", "GET", f"{self.root}/v1/plugins")
         return self._read(request, await self._transport.ask(request), native.Plugins).plugins
 
     # Tasks.
@@ -233,11 +233,12 @@ class Client:
     ) -> str:
         """Have a sandbox prepared for an attempt at a task; return the status that the benchmark gave.
 
-        ``instance_id`` is the sandbox: one of the host's, or one at Daytona, for which the ``sandbox_provider`` or the
-        headers of the client have the credentials. ``on_message`` is told what is said meanwhile.
+        ``instance_id`` is the sandbox: one of the host's, or one at Daytona, for which the ``sandbox_provider`` has
+        the credentials; they go in the frame, and in the headers in which older services want them. ``on_message`` is
+        told what is said meanwhile.
         """
         frame = _about_sandbox(task_id, instance_id, dataset, sandbox_provider)
-        request = self._socket(f"Setting up task {task_id}", "/ws/setup-task")
+        request = self._socket(f"Setting up task {task_id}", "/ws/setup-task", sandbox_provider)
         result = await watch(self._transport, request, frame, self._headers, on_message)
         return str(result.get("status", "ok")) if isinstance(result, dict) else "ok"
 
@@ -261,7 +262,8 @@ class Client:
         frame = _about_sandbox(task_id, instance_id, dataset, sandbox_provider)
         if run_id is not None:
             frame["run_id"] = run_id
-        return await self._watched(task_id, "/ws/evaluate-instance", frame, on_message, on_state)
+        request = self._socket(f"Evaluating task {task_id}", "/ws/evaluate-instance", sandbox_provider)
+        return await self._watched(task_id, request, frame, on_message, on_state)
 
     async def watch_response(
         self,
@@ -281,17 +283,17 @@ class Client:
         frame = {"task_id": task_id, "response": response, "eval_resume_state": resume_state, "dataset": dataset}
         if run_id is not None:
             frame["run_id"] = run_id
-        return await self._watched(task_id, "/ws/evaluate-response", frame, on_message, on_state)
+        request = self._socket(f"Evaluating task {task_id}", "/ws/evaluate-response")
+        return await self._watched(task_id, request, frame, on_message, on_state)
 
     async def _watched(
         self,
         task_id: str,
-        path: str,
+        request: Request,
         frame: Mapping[str, Any],
         on_message: OnMessage | None,
         on_state: OnState | None,
     ) -> Outcome:
-        request = self._socket(f"Evaluating task {task_id}", path)
         try:
             result = await watch(self._transport, request, frame, self._headers, on_message, on_state)
         except Said as said:
@@ -397,10 +399,16 @@ class Client:
             version=self.dataset_version,
         )
 
-    def _socket(self, what: str, path: str) -> Request:
-        url = f"ws{self.url.removeprefix('http')}{path}"
-        timeout = self._evaluation_timeout
-        return Request(what=what, method="POST", url=url, timeout=timeout, accept=JSON, version=self.dataset_version)
+    def _socket(self, what: str, path: str, sandbox_provider: Mapping[str, Any] | None = None) -> Request:
+        return Request(
+            what=what,
+            method="POST",
+            url=f"ws{self.url.removeprefix('http')}{path}",
+            timeout=self._evaluation_timeout,
+            accept=JSON,
+            version=self.dataset_version,
+            headers=daytona_headers(sandbox_provider),
+        )
 
     async def _ask(self, request: Request) -> Answer:
         try:
@@ -419,7 +427,7 @@ class Client:
         if self.benchmark in names:
             return error
         there = f"The host has: {', '.join(names)}." if names else "The host has no benchmark."
-        message = f"{error} {there} The URL of a benchmark is {self._root}/b/<name>."
+        message = f"{error} {there} The URL of a benchmark is {self.root}/b/<name>."
         return ClientError(message, status=404, detail=error.detail, problem=error.problem)
 
     def _outcome(self, request: Request, answer: Answer) -> Outcome:

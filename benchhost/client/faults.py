@@ -22,7 +22,8 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     """One request. ``what`` says in a few words, for people, what is asked for; ``timeout`` is the longest silence.
 
     ``version`` is the version of the dataset that is pinned, which a good answer must name.
-    ``content`` is the type of the ``body``, and ``success`` the status of the answer when all is well.
+    ``content`` is the type of the ``body``, and ``success`` the status of the answer when all is well. ``headers`` go
+    with this request alone.
     """
 
     what: str
@@ -34,6 +35,7 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     version: str | None = None
     content: str = "application/json"
     success: int = 200
+    headers: Mapping[str, str] = {}
 
     @property
     def shown(self) -> str:

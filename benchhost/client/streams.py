@@ -54,6 +54,7 @@ async def watch(
     A connection that drops is made anew, and the frame sent again, where that joins what is under way. Raises
     :class:`Said` when the host says that there is no result, and :class:`~benchhost.errors.ClientError`.
     """
+    secrets = {**secrets, **request.headers}
     tried = 0
     while True:
         heard = False

@@ -120,7 +120,7 @@ class Transport:
 
         if self._session is None:
             raise RuntimeError("the client is not open: use it in `async with Client(...) as client`")
-        headers = {"Accept": request.accept}
+        headers = {**request.headers, "Accept": request.accept}
         if request.body is not None:
             headers["Content-Type"] = request.content
         if request.version is not None:
@@ -136,7 +136,8 @@ class Transport:
             ) as response:
                 self._answered = True
                 if response.status != request.success:
-                    raise fault_of(request, response.status, response.headers, await response.read(), self._headers)
+                    body, secrets = await response.read(), self._secrets(request)
+                    raise fault_of(request, response.status, response.headers, body, secrets)
                 if request.version is not None:
                     must_echo(request, response.headers.getall(VERSION_HEADER, []))
                 yield response
@@ -189,18 +190,22 @@ class Transport:
         if self._session is None:
             raise RuntimeError("the client is not open: use it in `async with Client(...) as client`")
         try:
-            pinned = {} if request.version is None else {VERSION_HEADER: request.version}
+            headers = {**request.headers, **({} if request.version is None else {VERSION_HEADER: request.version})}
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 socket = await self._session.ws_connect(
-                    yarl.URL(request.url, encoded=True), max_msg_size=LARGEST_FRAME, headers=pinned
+                    yarl.URL(request.url, encoded=True), max_msg_size=LARGEST_FRAME, headers=headers
                 )
             self._answered = True
             async with socket:
                 yield socket
         except aiohttp.WSServerHandshakeError as error:
-            raise fault_of(request, error.status, error.headers or {}, b"", self._headers) from error
+            raise fault_of(request, error.status, error.headers or {}, b"", self._secrets(request)) from error
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             raise self._unreachable(request, error) from error
+
+    def _secrets(self, request: Request) -> dict[str, str]:
+        """Return what must not be repeated, whatever is said of a request."""
+        return {**self._headers, **request.headers}
 
     async def pause(self, request: Request, error: ClientError, tried: int) -> None:
         """Wait until a request that failed may be sent again; or raise the error, if it may not.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -65,6 +66,19 @@ class Owner:
         for path in self._folder.iterdir():
             if path.is_file():
                 self.is_alive(path.name)
+
+    def folder(self, parent: Path) -> Path:
+        """Make a folder for files of this process alone, and remove those that processes left which are gone.
+
+        ``parent`` is shared by all processes of the host.
+        """
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in parent.iterdir():
+            if not self.is_alive(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+        own = parent / self.id
+        own.mkdir(mode=0o700, exist_ok=True)
+        return own
 
     def close(self) -> None:
         """Stop being an owner."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -116,12 +118,18 @@ class Host:
                     patience=settings.drain_timeout / 2,
                     models=settings.run_models,
                     bench=None if self.sandboxes.name is None else Bench(self.sandboxes, self.setups),
-                    agents=settings.allow_sandboxes,
+                    agents=self._agents_folder(owner, opened) if settings.allow_sandboxes else None,
                     most_sandboxes=settings.max_sandboxes_per_tenant,
                 )
                 opened.push_async_callback(self.runs.close)
             settle()
             self._opened = opened.pop_all()
+
+    def _agents_folder(self, owner: Owner, opened: AsyncExitStack) -> Path:
+        """Have a folder for the files of agents that callers send, until the host is closed."""
+        folder = owner.folder(self.settings.state / "agents")
+        opened.callback(shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     async def let_callers_in(self) -> None:
         """Begin to recognise callers, until :meth:`close`. Only a server has any."""

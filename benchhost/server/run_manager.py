@@ -69,8 +69,8 @@ class RunManager:
     ``state`` is the folder that all workers share. ``patience`` is how many seconds calls that are under
     way may still take when the host stops. ``models`` are patterns of the names of models that callers may
     use, and ``environ`` is where these and their keys are looked up. ``bench`` is what the host has for attempts in
-    sandboxes, of which a tenant's runs have at most ``most_sandboxes`` at once here; ``agents`` says whether callers
-    may have agents of their own work in them.
+    sandboxes, of which a tenant's runs have at most ``most_sandboxes`` at once here; ``agents`` is the folder for the
+    files of agents that callers send, if they may have such work in them.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class RunManager:
         patience: float,
         models: Sequence[str],
         bench: Bench | None = None,
-        agents: bool = False,
+        agents: Path | None = None,
         most_sandboxes: int = 1,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
@@ -383,13 +383,12 @@ class RunManager:
 
     async def _requested(self, run_id: str) -> wire.RunRequest | None:
         """Return what a caller asked for; ``None`` for a run that was begun at the command line."""
-        for event in await self._store.run_events(run_id):
-            if event.kind == REQUESTED:
-                return _request.decode(event.data)
+        for event in await self._store.run_events(run_id, REQUESTED):
+            return _request.decode(event.data)
         return None
 
     async def _cancels(self, run_id: str) -> int:
-        return sum(event.kind == CANCEL for event in await self._store.run_events(run_id))
+        return len(await self._store.run_events(run_id, CANCEL))
 
     def _note(self, run_id: str) -> Path:
         return self._state / "progress" / run_id

@@ -58,7 +58,7 @@ class Offer(msgspec.Struct, frozen=True):
 
     ``models`` are patterns of the names of models that callers may use; ``environ`` is where these and
     their keys are looked up. ``bench`` is what the host has for attempts in sandboxes, if it makes any, and ``agents``
-    says whether callers may have agents of their own work in them.
+    the folder for the files of agents that callers send, if they may have such work in them.
     """
 
     benchmark: HostedBenchmark
@@ -66,7 +66,7 @@ class Offer(msgspec.Struct, frozen=True):
     models: Sequence[str]
     environ: Mapping[str, str]
     bench: Bench | None = None
-    agents: bool = False
+    agents: Path | None = None
 
 
 async def opened_parts(offer: Offer, request: RunRequest, tenant: str, stack: AsyncExitStack) -> Parts:
@@ -145,7 +145,7 @@ async def _agent(
     """
     if request.runner is not None:
         raise Malformed("an agent takes the place of a runner: leave one of them out", ("body", "runner"))
-    if not offer.agents:
+    if offer.agents is None:
         raise SandboxesNotAllowed(
             "This host lets no agents of callers work in its sandboxes. Its operator can allow it: benchhost serve "
             "--allow-sandboxes"
@@ -154,7 +154,7 @@ async def _agent(
         raise NotOffered(
             f"An agent works in a sandbox, and {offer.benchmark.name} does not say in which, or this host has none."
         )
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchhost-sent-")))
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=offer.agents)))
     make = functools.partial(sent_agent, sent, request.params, request.model, folder, makes_text=makes_text)
     try:
         return await anyio.to_thread.run_sync(make)

@@ -74,9 +74,9 @@ class MemoryRuns(RunStore):
     async def note(self, event: RunEvent) -> None:
         self._the_run(event.run).events.append(event)
 
-    async def run_events(self, run_id: str) -> list[RunEvent]:
+    async def run_events(self, run_id: str, kind: str | None = None) -> list[RunEvent]:
         found = self._open_runs().get(run_id)
-        return list(found.events) if found else []
+        return [event for event in found.events if kind in (None, event.kind)] if found else []
 
     async def keep_attempts(self, attempts: Sequence[AttemptRecord]) -> None:
         seen: set[tuple[str, _Key]] = set()

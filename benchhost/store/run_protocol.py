@@ -50,8 +50,8 @@ class RunStore(abc.ABC):
         """Record an event of a run, durably."""
 
     @abc.abstractmethod
-    async def run_events(self, run_id: str) -> list[RunEvent]:
-        """Return the events of a run in their order."""
+    async def run_events(self, run_id: str, kind: str | None = None) -> list[RunEvent]:
+        """Return the events of a run, or those of one kind, in their order."""
 
     @abc.abstractmethod
     async def keep_attempts(self, attempts: Sequence[AttemptRecord]) -> None:

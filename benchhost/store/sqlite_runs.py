@@ -85,8 +85,9 @@ class SQLiteRuns(RunStore):
     async def note(self, event: RunEvent) -> None:
         await self._writer().write(_note, event, durable=True)
 
-    async def run_events(self, run_id: str) -> list[RunEvent]:
-        rows = await self._read(f"SELECT at, kind, data FROM run_event {_OF_RUN} ORDER BY rowid", (run_id,))
+    async def run_events(self, run_id: str, kind: str | None = None) -> list[RunEvent]:
+        only, given = ("", (run_id,)) if kind is None else ("AND kind = ?", (run_id, kind))
+        rows = await self._read(f"SELECT at, kind, data FROM run_event {_OF_RUN} {only} ORDER BY rowid", given)
         return [RunEvent(run=run_id, at=at, kind=kind, data=data) for at, kind, data in rows]
 
     async def keep_attempts(self, attempts: Sequence[AttemptRecord]) -> None:

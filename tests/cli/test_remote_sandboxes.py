@@ -159,7 +159,13 @@ def service(portal, double):
         told = {"tasks_evaluated": ["a"], "final_score": given["a"]["score"], "metadata": {"given": given}}
         return web.json_response(told)
 
-    app = web.Application()
+    @web.middleware
+    async def noting(request, handler):
+        credentials.append((request.path, any(KEY in value for value in request.headers.values())))
+        return await handler(request)
+
+    credentials = []
+    app = web.Application(middlewares=[noting])
     app.router.add_get("/version", version)
     app.router.add_get("/v1/datasets/default/tasks", tasks)
     app.router.add_get("/retrieve-task/", retrieve)
@@ -173,7 +179,7 @@ def service(portal, double):
         await web.TCPSite(serving_, "127.0.0.1", 0).start()
         return f"http://127.0.0.1:{serving_.addresses[0][1]}"
 
-    yield portal.call(start), seen
+    yield portal.call(start), seen, credentials
     portal.call(serving_.cleanup)
     portal.call(close_clients)
 
@@ -188,12 +194,13 @@ def writer(tmp_path):
 def test_another_service_is_run_against_with_sandboxes_at_daytona(
     benchhost, service, writer, state, at_daytona, double
 ):
-    url, seen = service
+    url, seen, credentials = service
     flags = ("--host", url, "--agent", writer, "--model", "scripted/echo", "--run-id", "r", "--json")
     said = benchhost("run", "old", *flags)
     assert said.code == 0, said.out
     assert said.json["summary"]["final"]["score"] == 100.0
     assert seen == [("/ws/setup-task", "a"), ("/ws/evaluate-instance", "a")]
+    assert {path for path, had in credentials if had} == {path for path, _ in seen}, "no other request has them"
     told = (state / "runs/r/a/epoch-1/attempt-1/agent.stdout").read_text()
     assert told == "Write hello into /work/answer."
     assert KEY not in json.dumps(benchhost("runs", "show", "r", "--json").json)
@@ -211,6 +218,15 @@ def test_credentials_that_are_missing_are_named(benchhost, service, writer, at_d
     said = benchhost("run", "old", "--host", service[0], "--agent", writer, "--model", "scripted/echo")
     assert said.code == 2
     assert "sandboxes at Daytona need the variables DAYTONA_TARGET" in said.err
+
+
+def test_a_runner_of_a_benchmark_of_texts_needs_no_sandboxes(benchhost, tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCHHOST_SANDBOX", "daytona")
+    monkeypatch.setenv("DAYTONA_API_KEY", KEY)
+    with serving(tmp_path / "host", "--only", "arithmetic") as running:
+        flags = ("--host", running.url, "--runner", "default", "--model", "scripted/echo", "--limit", "2", "--json")
+        said = benchhost("run", "arithmetic", *flags)
+    assert (said.code, said.json["summary"]["scored"]) == (0, 2), said.out
 
 
 def test_a_host_that_makes_no_sandboxes_is_named_with_what_its_operator_can_do(benchhost, tmp_path, agent):

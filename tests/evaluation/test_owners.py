@@ -60,6 +60,15 @@ def test_a_sweep_removes_the_files_of_those_that_are_gone_and_of_no_other(owner,
     assert owner.is_alive(other.id)
 
 
+def test_a_folder_of_a_process_goes_with_it_or_is_removed_by_another(owner, other, tmp_path):
+    parent = tmp_path / "shared"
+    for name in (other.id, "0" * 32):  # one that lives, and one that was killed
+        (parent / name / "files").mkdir(parents=True)
+    own = owner.folder(parent)
+    assert {path.name for path in parent.iterdir()} == {own.name, other.id}
+    assert own.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("removed", ["the file", "the folder", "and another put in its place"])
 def test_who_has_lost_its_file_makes_it_again(owner, removed):
     watching = Owner(owner._folder)

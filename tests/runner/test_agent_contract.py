@@ -80,6 +80,12 @@ def test_a_folder_stands_for_the_contract_in_it(tmp_path):
         ("name: a\nrun_cmd: run {problem_statement_path}\nrun_command: x", "run_command"),
         ("name: a\nrun_cmd: run {problem_statement_path}\ntimeout: 0", "more than 0 seconds"),
         ("name: a\nrun_cmd: run {problem_statement_path}\nkwargs: {n: {type: int, default: many}}", "must be int"),
+        (
+            "name: a\nrun_cmd: run {problem_statement_path}\nkwargs: {__init__: {}}",
+            "'__init__' is no name of a parameter",
+        ),
+        ("name: a\nrun_cmd: run {problem_statement_path}\nfinal_output: /a b", "expected one path"),
+        ("name: a\nrun_cmd: run {problem_statement_path}\nfinal_output: '\"'", "expected one path"),
         ("name: [", "no YAML"),
         ("- 1", "Expected `object`"),
     ],

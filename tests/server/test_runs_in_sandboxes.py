@@ -67,6 +67,15 @@ def test_an_agent_that_is_sent_does_a_job_and_asks_the_model_of_the_run(runs):
     assert summary["spend"]["calls"] == 2
 
 
+def test_the_files_of_an_agent_are_gone_when_its_run_has_ended(runs, server):
+    runs.ended(runs(agent=sent("exit 1"), task_ids=[DONE]))
+    [own] = (server.state / "agents").iterdir()
+    end = time.monotonic() + DEADLINE
+    while list(own.iterdir()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_the_host_alone_carries_on_what_an_agent_does_that_was_sent_to_it(runs, server):
     run = runs.ended(runs(agent=sent("exit 1"), task_ids=[DONE]))
     command = [sys.executable, "-m", "benchhost", "runs", "resume", run["run_id"], "--state", str(server.state)]
@@ -100,6 +109,11 @@ def test_an_agent_whose_model_never_answered_is_not_judged(runs):
         ({"agent": sent("", run_cmd="true")}, "never says where the problem is"),
         ({"agent": sent(""), "runner": "terminal"}, "takes the place of a runner"),
         ({"agent": sent(""), "params": {"x": 1}}, "has no parameter x"),
+        ({"agent": sent("", kwargs={"__slots__": {}})}, "no name of a parameter"),
+        ({"agent": sent("", kwargs={"x": {"type": "dict", "default": "[" * 100_000}})}, "must be dict"),
+        ({"agent": sent("", defaults={"model": {"choices": 1}})}, "Expected `array | null`"),
+        ({"agent": sent("", final_output="/a b")}, "expected one path"),
+        ({"agent": sent("", unheard_of=1)}, "unknown field `unheard_of`"),
         ({"agent": {"contract": CONTRACT, "files": {"../x": {"text": ""}}}}, "below the folder of the agent"),
         ({"agent": {"contract": CONTRACT, "files": {"a": {}}}}, "expected its content"),
         ({"agent": {"contract": CONTRACT, "files": {"a": {"text": ""}, "a/b": {"text": ""}}}}, "cannot be, beside"),

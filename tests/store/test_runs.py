@@ -137,6 +137,7 @@ async def test_events_come_back_in_their_order(begun):
     for event in events:
         await begun.note(event)
     assert await begun.run_events("first") == events
+    assert await begun.run_events("first", "k1") == [events[1]]
     assert await begun.run_events("unknown") == []
 
 

@@ -80,8 +80,10 @@ class AgentContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"run_cmd never says where the problem is: it must contain {{{PROBLEM}}}")
         if self.timeout is not None and not self.timeout > 0:
             raise ValueError(f"timeout must be more than 0 seconds, not {self.timeout!r}")
+        if self.final_output is not None and not _is_one_word(self.final_output):
+            raise ValueError(f"final_output is {self.final_output!r}; expected one path, quoted if it has spaces")
         for name, kwarg in self.kwargs.items():
-            if not name.isidentifier():
+            if not name.isidentifier() or name.startswith("__"):
                 raise ValueError(f"kwargs: {name!r} is no name of a parameter")
             if kwarg.default is not None:
                 self._checked(name, kwarg.default)
@@ -120,7 +122,10 @@ class AgentContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises :class:`~benchhost.errors.UsageError`.
         """
         said = self.defaults.get("model")
-        choices = msgspec.convert(said, ModelDefault).choices if isinstance(said, dict) else None
+        try:
+            choices = msgspec.convert(said, ModelDefault).choices if isinstance(said, dict) else None
+        except msgspec.ValidationError as error:
+            raise UsageError(f"the agent {self.name}: its defaults for the model: {error}") from None
         if choices is not None and model not in choices:
             raise UsageError(f"the agent {self.name} takes the models {', '.join(choices)}, not {model}")
 
@@ -137,10 +142,10 @@ class AgentContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if kwarg.type == "dict" and isinstance(value, str):
                 value = msgspec.json.decode(value)
             value = msgspec.convert(value, _TYPES[kwarg.type], strict=False)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise ValueError(f"{name} must be {kwarg.type}, not {value!r} ({error})") from None
+        except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+            raise ValueError(f"{name} must be {kwarg.type}, not {_short(value)} ({error})") from None
         if kwarg.choices is not None and value not in kwarg.choices:
-            raise ValueError(f"{name} must be one of {', '.join(map(str, kwarg.choices))}, not {value!r}")
+            raise ValueError(f"{name} must be one of {', '.join(map(str, kwarg.choices))}, not {_short(value)}")
         return value
 
 
@@ -160,6 +165,18 @@ def read_contract(path: Path) -> AgentContract:
         raise UsageError(f"the agent's contract {file} is no YAML: {' '.join(str(error).split())}") from error
     except (msgspec.ValidationError, ValueError) as error:
         raise UsageError(f"the agent's contract {file}: {error}") from error
+
+
+def _short(value: Any) -> str:
+    said = repr(value)
+    return said if len(said) <= 200 else f"{said[:200]}…"
+
+
+def _is_one_word(path: str) -> bool:
+    try:
+        return len(shlex.split(path)) == 1
+    except ValueError:
+        return False
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,6 @@ metered and charged as those of any runner are.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -22,9 +21,6 @@ from benchhost.runner.agent.listening import answered_at
 from benchhost.runner.agent.messages import Messages
 from benchhost.runner.agent.protocol import AgentProtocol, Answer
 from benchhost.runner.agent.relay import relayed
-
-MOST_AT_ONCE = 16
-"""Requests of one agent that are read and answered at once; others wait."""
 
 _AS_ASKED = Sampling()
 
@@ -95,14 +91,12 @@ class _Gateway:
         self._sampling = _set(sampling)
         self._lent = lent
         self._names = {model.name, model.name.partition("/")[2]}
-        self._room = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def ask(self, path: str, body: bytes) -> Answer:
         """Answer a request."""
         protocol = _PROTOCOLS.get(path)
         if protocol is not None:
-            async with self._room:
-                return await self._answered(body, protocol)
+            return await self._answered(body, protocol)
         if path == "/v1/models":
             return _json(
                 {"object": "list", "data": [{"id": self._model.name, "object": "model", "owned_by": "benchhost"}]}

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from benchhost.runner.agent.protocol import LARGEST, Ask
+from benchhost.runner.agent.protocol import LARGEST, MOST_AT_ONCE, Ask
 
 MOST_CONNECTIONS = 128
 """Connections of one agent; those beyond are hung up on: each takes a descriptor of whoever carries out the run."""
@@ -22,8 +22,11 @@ async def answered_at(listener: socket.socket, ask: Ask) -> AsyncIterator[None]:
     """Have ``ask`` answer what comes to a socket."""
     from aiohttp import web
 
+    room = asyncio.Semaphore(MOST_AT_ONCE)
+
     async def answer(request: Any) -> Any:
-        told = await ask(request.path, await request.read())
+        async with room:
+            told = await ask(request.path, await request.read())
         return web.Response(body=told.body, status=told.status, content_type=told.content)
 
     app = web.Application(client_max_size=LARGEST)

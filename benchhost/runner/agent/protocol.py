@@ -12,6 +12,9 @@ from benchhost.contract import Completion, Conversation, Sampling
 LARGEST = 16 * 1024 * 1024
 """Bytes of one request."""
 
+MOST_AT_ONCE = 16
+"""Requests of one agent that are read and answered at once; others wait, and take no memory here meanwhile."""
+
 
 class Answer(msgspec.Struct, frozen=True):
     """An answer: its status, its body and the type of that."""

@@ -7,7 +7,6 @@ the answers come to it as files. So the sandbox needs Python, and no network.
 from __future__ import annotations
 
 import asyncio
-import base64
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,7 +15,7 @@ import msgspec
 
 from benchhost.contract import Exited, Process, Sandbox, Stderr
 from benchhost.errors import SandboxError, SandboxUnsupported
-from benchhost.runner.agent.protocol import LARGEST, Ask
+from benchhost.runner.agent.protocol import LARGEST, MOST_AT_ONCE, Ask
 
 MOST_SAID = 1 << 40
 """Bytes that the program may write: all that the agent asks, in a longer spelling."""
@@ -24,16 +23,25 @@ MOST_SAID = 1 << 40
 BEGINS_WITHIN = 60.0
 """Seconds within which the program listens."""
 
+MOST_HEARD = 2 * MOST_AT_ONCE
+"""Requests that are answered at once here, of which the program asks half. What is beyond it has not come from that."""
+
 _PROGRAM = f"""
 import base64, http.server, itertools, json, os, socketserver, sys, threading, time
 folder, numbers, lock = sys.argv[1], itertools.count(), threading.Lock()
+room = threading.Semaphore({MOST_AT_ONCE})
 os.makedirs(folder, mode=0o700)
 class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self):
-        size = int(self.headers.get("Content-Length") or 0)
-        if size > {LARGEST}:
+        with room:
+            self.answer_one()
+    def answer_one(self):
+        size = self.headers.get("Content-Length") or "0"
+        if "Transfer-Encoding" in self.headers or not size.isdigit():
+            return self.send_error(411)
+        if int(size) > {LARGEST}:
             return self.send_error(413)
-        body = base64.b64encode(self.rfile.read(size)).decode()
+        body = base64.b64encode(self.rfile.read(int(size))).decode()
         with lock:
             number = next(numbers)
             print(json.dumps({{"number": number, "path": self.path.partition("?")[0], "body": body}}), flush=True)
@@ -71,7 +79,7 @@ class _Said(msgspec.Struct):
     port: int | None = None
     number: int | None = None
     path: str = ""
-    body: str = ""
+    body: bytes = b""  # which is base64 in JSON
 
 
 _said = msgspec.json.Decoder(_Said)
@@ -104,19 +112,23 @@ async def relayed(sandbox: Sandbox, ask: Ask) -> AsyncIterator[int]:
 
 
 async def _relay(sandbox: Sandbox, folder: str, lines: AsyncIterator[bytes], ask: Ask) -> None:
+    under_way: set[asyncio.Task[None]] = set()
+
     async def answer(said: _Said) -> None:
-        told = await ask(said.path, base64.b64decode(said.body))
+        told = await ask(said.path, said.body)
         head = {"status": told.status, "content": told.content, "length": len(told.body)}
         with suppress(SandboxError):  # nobody is there any more, or the agent will not wait for ever
             await sandbox.write(f"{folder}/{said.number}", msgspec.json.encode(head) + b"\n" + told.body, 0o600)
 
-    with suppress(_Ended, SandboxError):  # the agent may end it, and nobody then answers any more
-        async with asyncio.TaskGroup() as answering:
+    async with asyncio.TaskGroup() as answering:
+        with suppress(_Ended, SandboxError):  # the agent may end it, and nobody then asks any more
             async for line in lines:
                 with suppress(msgspec.MsgspecError, ValueError):  # what is in the sandbox may write there, too
                     said = _said.decode(line)
-                    if said.number is not None:
-                        answering.create_task(answer(said))
+                    if said.number is not None and len(under_way) < MOST_HEARD:
+                        task = answering.create_task(answer(said))
+                        under_way.add(task)
+                        task.add_done_callback(under_way.discard)
 
 
 async def _stopped(task: asyncio.Task[None]) -> None:

@@ -54,7 +54,10 @@ _TIMED_OUT = 124
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """What is kept of an attempt: so many bytes of what the agent says, beyond which it is ended; and its artifacts."""
+    """What is kept of an attempt.
+
+    So many bytes of what the agent says, beyond which it is ended, and of its response; and its artifacts.
+    """
 
     output: int = MOST_OUTPUT
     artifacts: bool = True
@@ -87,6 +90,7 @@ class AgentRunner(Runner[Task]):
         lends: bool,
         must_lend: bool,
         kept: Kept,
+        scratch: Path | None,
     ) -> None:
         super().__init__()
         self._values = dict(values)
@@ -97,6 +101,7 @@ class AgentRunner(Runner[Task]):
         self._lends = lends or not contract.secrets  # without a key, nothing but the model of the run can be asked
         self._must_lend = must_lend
         self._kept = kept
+        self._scratch = scratch
         self._folder = folder
         self._bundle: Path | None = None
         self._told = False
@@ -109,8 +114,8 @@ class AgentRunner(Runner[Task]):
     async def open(self) -> None:
         """Copy the agent's files: what is changed in them from now on is no part of this run."""
         if self._folder is not None:
-            scratch = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="benchhost-agent-"))
-            copy = Path(scratch) / self.name
+            scratch = tempfile.TemporaryDirectory(prefix="benchhost-agent-", dir=self._scratch)
+            copy = Path(self._opened.enter_context(scratch)) / self.name
             if copy_bundle(self._folder, copy):
                 self._bundle = copy
 
@@ -202,11 +207,12 @@ class AgentRunner(Runner[Task]):
         """Fetch what the agent has made; ``None`` if that is nothing."""
         where = self._contract.command(self._contract.final_output or "", {"task_id": task.id})
         [where] = shlex.split(where) or [""]
-        content = await _read(sandbox, f"{where}/{task.id}/generation.json")
+        most = self._kept.output
+        content = await _read(sandbox, f"{where}/{task.id}/generation.json", most)
         if content is None and where.endswith(".json"):
-            content = await _read(sandbox, where)
+            content = await _read(sandbox, where, most)
         if content is None:
-            text = await _read(sandbox, where)
+            text = await _read(sandbox, where, most)
             if text is None:
                 return None
             return GenerationResult(
@@ -237,12 +243,14 @@ def agent_runner(
     lends: bool = True,
     must_lend: bool = False,
     kept: Kept = _EVERYTHING,
+    scratch: Path | None = None,
 ) -> AgentRunner:
     """Make the runner of an agent from its contract and the folder with its files; ``given`` are its parameters.
 
     ``makes_text`` says that the benchmark judges a text, which the agent must then leave somewhere, and ``lends``
     that the agent may ask the model of the run from inside of its sandbox. An agent that has no other way to a model
-    ``must`` be lent that one, or there is no attempt.
+    ``must`` be lent that one, or there is no attempt. The copy of its files is made in ``scratch``, else among the
+    temporary files.
 
     Raises :class:`~benchhost.errors.UsageError` before anything is run: for parameters and models that the agent does
     not take, and secrets that are not in the environment.
@@ -253,12 +261,12 @@ def agent_runner(
         raise UsageError(f"the agent {contract.name} needs the variables {', '.join(missing)}, which are not set")
     if makes_text and contract.final_output is None:
         raise UsageError(f"the agent {contract.name} says no final_output, where its response would be")
-    return AgentRunner(contract, values, model, folder, lends=lends, must_lend=must_lend, kept=kept)
+    return AgentRunner(contract, values, model, folder, lends=lends, must_lend=must_lend, kept=kept, scratch=scratch)
 
 
-async def _read(sandbox: Sandbox, path: str) -> bytes | None:
+async def _read(sandbox: Sandbox, path: str, most: int) -> bytes | None:
     try:
-        return await sandbox.read(path)
+        return await sandbox.read(path, most)
     except SandboxFileError:
         return None
 

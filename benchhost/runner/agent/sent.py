@@ -21,7 +21,7 @@ KEPT = Kept(output=1024 * 1024, artifacts=False)
 
 
 def sent_agent(sent: AgentSent, given: Mapping[str, Any], model: str, folder: Path, *, makes_text: bool) -> AgentRunner:
-    """Make the runner of an agent that was sent; its files are put into ``folder``, which is empty.
+    """Make the runner of an agent that was sent; its files are kept in ``folder``, which is empty.
 
     It is lent the model of the run, and gets no variable of the host: a contract that wants ``secrets`` is refused.
 
@@ -37,8 +37,10 @@ def sent_agent(sent: AgentSent, given: Mapping[str, Any], model: str, folder: Pa
             f"the agent {contract.name} wants {names} as secrets, and those of a host are lent to nobody: an agent "
             "that is sent asks the model of the run, for which it needs none"
         )
-    _put(sent.files, folder)
-    return agent_runner(contract, folder, given, model, makes_text=makes_text, must_lend=True, kept=KEPT)
+    files = folder / "sent"
+    files.mkdir()
+    _put(sent.files, files)
+    return agent_runner(contract, files, given, model, makes_text=makes_text, must_lend=True, kept=KEPT, scratch=folder)
 
 
 def _put(files: Mapping[str, AgentFile], folder: Path) -> None:
