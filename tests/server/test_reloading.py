@@ -135,12 +135,12 @@ async def test_a_reload_takes_up_new_upgraded_and_removed_plugins_and_drops_nobo
 
 
 async def only_new_graders(server, plugins: int) -> None:
-    """Each worker has a process that starts graders, and a grader for each plugin."""
+    """Each worker has a process that starts graders, and for each plugin a grader and what watches over it."""
 
     def number() -> int:
         return len(psutil.Process(server.process.pid).children(recursive=True))
 
-    served = server.workers * (1 + 1 + plugins)
+    served = server.workers * (1 + 1 + 2 * plugins)
     end = time.monotonic() + 15
     while number() > served:
         assert time.monotonic() < end, psutil.Process(server.process.pid).children(recursive=True)
