@@ -69,7 +69,7 @@ WRONG = {
     "over": {"exp": time.time() - 60},
     "without end": {"exp": None},
     "an end that is no time": {"exp": "later"},
-    "not yet good": {"nbf": time.time() + 300},
+    "not yet good": {"nbf": time.time() + 86_400},
 }
 
 

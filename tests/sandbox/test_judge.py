@@ -15,6 +15,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -441,5 +442,13 @@ def _kill(pids: set[int]) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended with another
             os.kill(pid, signal.SIGKILL)
     until = time.monotonic() + 20
-    while _zygotes() & pids and time.monotonic() < until:
+    while any(map(_lives, pids)) and time.monotonic() < until:
         time.sleep(0.01)
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process may hold descriptors yet: one that ends lets go of its memory, and so of its name, before."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
