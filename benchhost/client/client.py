@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
-from urllib.parse import quote, urlencode
+from typing import Any, Self
+from urllib.parse import quote
 
-import msgspec
-
-from benchhost.client.address import TokenHeader, checked_version, credential, daytona_headers, located
-from benchhost.client.answers import BatchLine, Outcome, Score, ServiceVersion, TaskEnvironment, Tasks
-from benchhost.client.faults import Request, no_such_route, problem_of
+from benchhost.client.address import TokenHeader, checked_version, credential, located
+from benchhost.client.answers import Outcome, Score, ServiceVersion, TaskEnvironment, Tasks
+from benchhost.client.batches import lines_of, one_by_one
+from benchhost.client.faults import Request, no_such_route
+from benchhost.client.routes import Routes
 from benchhost.client.sandboxes import Sandboxes
 from benchhost.client.streams import OnMessage, OnState, Said, watch
-from benchhost.client.transport import Answer, Retries, Transport
-from benchhost.errors import ClientError, HostUnreachable, UsageError
+from benchhost.client.transport import Retries, Transport
+from benchhost.client.uploads import upload
+from benchhost.errors import ClientError, HostUnreachable
 from benchhost.wire import native, vals
 
-T = TypeVar("T")
-
-JSON = "application/json"
 JSON_LINES = "application/jsonl"
 
 _IDS_AT_ONCE = 4000
 """How many characters of task ids are sent in one query; servers and proxies refuse long ones."""
-
-_UNVERSIONED = ("/health", "/version")
-"""Paths that are about no version of a dataset in particular."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Client:
@@ -69,17 +61,22 @@ class Client:
         retries: Retries | None = None,
     ) -> None:
         self.root, self.benchmark = located(url, benchmark)
-        named = self.benchmark is not None
-        self.url = f"{self.root}/b/{quote(self.benchmark, safe='')}" if self.benchmark is not None else self.root
-        self._headers = {**(headers or {}), **credential(token, token_header)}
         self.dataset_version = checked_version(dataset_version)
-        self._timeout = timeout
-        self._evaluation_timeout = evaluation_timeout
+        self._headers = {**(headers or {}), **credential(token, token_header)}
         self._connections = connections
         # Where there is a /b/, there is a benchhost; to it, the same evaluation twice is the same one.
         retries = retries or Retries()
-        resends = named if retries.posts is None else retries.posts
+        resends = self.benchmark is not None if retries.posts is None else retries.posts
         self._transport = Transport(self._headers, retries=retries, resends=resends, connections=connections)
+        self._routes = Routes(
+            self.root,
+            self.benchmark,
+            self._transport,
+            dataset_version=self.dataset_version,
+            timeout=timeout,
+            evaluation_timeout=evaluation_timeout,
+        )
+        self.url = self._routes.url
         self._has_batches = self._has_v1 = True
         self.sandboxes = Sandboxes(self.root, self._transport, self._headers, timeout)
 
@@ -100,16 +97,15 @@ class Client:
 
     async def health(self) -> vals.Health:
         """Ask whether the benchmark is loaded and can be used."""
-        return await self._get("Asking for health", "/health", vals.Health)
+        return await self._routes.get("Asking for health", "/health", vals.Health)
 
     async def version(self, dataset: str | None = None) -> ServiceVersion:
         """Ask which service, and which version of the dataset, answers."""
-        return await self._get("Asking for the version", "/version", ServiceVersion, dataset=dataset)
+        return await self._routes.get("Asking for the version", "/version", ServiceVersion, dataset=dataset)
 
     async def plugins(self) -> list[native.Plugin]:
         """List what the host serves, and what it cannot serve and why."""
-        request = self._request("Listing the benchmarks", "GET", f"{self.root}/v1/plugins")
-        return self._read(request, await self._transport.ask(request), native.Plugins).plugins
+        return await self._routes.plugins()
 
     # Tasks.
 
@@ -126,16 +122,18 @@ class Client:
         """
         what = "Listing the ids of tasks"
         if task_ids is None:
-            return (await self._get(what, "/verify-task-ids", vals.TaskIds, slice=slice, dataset=dataset)).task_ids
+            return (
+                await self._routes.get(what, "/verify-task-ids", vals.TaskIds, slice=slice, dataset=dataset)
+            ).task_ids
         found: list[str] = []
         for ids in _in_pieces(list(dict.fromkeys(task_ids))):
-            answer = await self._get(what, "/verify-task-ids", vals.TaskIds, task_ids=ids, dataset=dataset)
+            answer = await self._routes.get(what, "/verify-task-ids", vals.TaskIds, task_ids=ids, dataset=dataset)
             found += answer.task_ids
         return found
 
     async def tasks(self, dataset: str = "default") -> Tasks:
         """Fetch all tasks of a dataset."""
-        return await self._get(
+        return await self._routes.get(
             f"Listing the tasks of {dataset}", f"/v1/datasets/{quote(dataset, safe='')}/tasks", Tasks
         )
 
@@ -146,23 +144,23 @@ class Client:
         if self._has_v1:
             payload = {"type": "text", "schema": "text", "data": response}
             body = {"run_id": run_id, "task_id": task_id, "payload": payload, **_named(dataset)}
-            request = self._post(f"Evaluating task {task_id}", "/v1/evaluate", body)
+            request = self._routes.post(f"Evaluating task {task_id}", "/v1/evaluate", body)
             try:
-                answer = await self._ask(request)
+                answer = await self._routes.ask(request)
             except ClientError as error:
                 if not no_such_route(error):
                     raise
                 self._has_v1 = False
             else:
-                return self._outcome(request, answer)
+                return self._routes.outcome(request, answer)
         result = await self.evaluate_response(task_id, response, dataset)
         return Outcome(task_id=task_id, status="evaluated", result=result)
 
     async def evaluate_response(self, task_id: str, response: str, dataset: str | None = None) -> Any:
         """Have a response judged outside of any run, and return the bare result."""
         body = {"task_id": task_id, "response": response, **_named(dataset)}
-        request = self._post(f"Evaluating task {task_id}", "/evaluate-response/", body)
-        return self._read(request, await self._ask(request), object)
+        request = self._routes.post(f"Evaluating task {task_id}", "/evaluate-response/", body)
+        return self._routes.read(request, await self._routes.ask(request), object)
 
     # Files.
 
@@ -173,26 +171,9 @@ class Client:
 
         The run, the task and the filename are of letters, digits, dots, dashes and underscores here.
         """
-        about = await asyncio.to_thread(_about, content)
-        return await self._uploaded(run_id, task_id, filename, content, about, dataset)
-
-    async def _uploaded(
-        self,
-        run_id: str,
-        task_id: str,
-        filename: str,
-        content: bytes | Path,
-        about: Mapping[str, Any],
-        dataset: str | None,
-    ) -> str:
-        body = {"run_id": run_id, "task_id": task_id, "filename": filename, **about, **_named(dataset)}
-        ask = self._post(f"Asking where to upload {filename}", "/v1/submissions/upload-url", body)
-        told = self._read(ask, await self._ask(ask), vals.UploadUrl)
-        put = Request(
-            what=f"Uploading {filename}", method="PUT", url=told.url, timeout=self._evaluation_timeout, accept="*/*"
-        )
-        await self._transport.put(put, content)
-        return told.key
+        named = {"run_id": run_id, "task_id": task_id, "filename": filename, **_named(dataset)}
+        key, _ = await upload(self._routes, content, named)
+        return key
 
     async def evaluate_artifact(
         self,
@@ -208,19 +189,18 @@ class Client:
 
         ``schema`` names their shape, one of those that the benchmark takes.
         """
-        about = await asyncio.to_thread(_about, content)
-        key = await self._uploaded(run_id, task_id, filename, content, about, dataset)
-        payload = {"type": "artifact", "schema": schema, "data": key, "sha256": about["sha256"]}
-        body = {"run_id": run_id, "task_id": task_id, "payload": payload, **_named(dataset)}
-        request = self._post(f"Evaluating task {task_id}", "/v1/evaluate", body)
-        return self._outcome(request, await self._ask(request))
+        about = {"run_id": run_id, "task_id": task_id, **_named(dataset)}
+        key, digest = await upload(self._routes, content, {**about, "filename": filename})
+        body = {**about, "payload": {"type": "artifact", "schema": schema, "data": key, "sha256": digest}}
+        request = self._routes.post(f"Evaluating task {task_id}", "/v1/evaluate", body)
+        return self._routes.outcome(request, await self._routes.ask(request))
 
     # Sandboxes; those of the host itself are made by ``client.sandboxes``.
 
     async def retrieve_task(self, task_id: str, dataset: str | None = None) -> TaskEnvironment:
         """Ask in which sandbox a task is to be attempted."""
         what = f"Asking for the sandbox of task {task_id}"
-        return await self._get(what, "/retrieve-task/", TaskEnvironment, task_id=task_id, dataset=dataset)
+        return await self._routes.get(what, "/retrieve-task/", TaskEnvironment, task_id=task_id, dataset=dataset)
 
     async def setup_task(
         self,
@@ -238,7 +218,7 @@ class Client:
         told what is said meanwhile.
         """
         frame = _about_sandbox(task_id, instance_id, dataset, sandbox_provider)
-        request = self._socket(f"Setting up task {task_id}", "/ws/setup-task", sandbox_provider)
+        request = self._routes.socket(f"Setting up task {task_id}", "/ws/setup-task", sandbox_provider)
         result = await watch(self._transport, request, frame, self._headers, on_message)
         return str(result.get("status", "ok")) if isinstance(result, dict) else "ok"
 
@@ -262,7 +242,7 @@ class Client:
         frame = _about_sandbox(task_id, instance_id, dataset, sandbox_provider)
         if run_id is not None:
             frame["run_id"] = run_id
-        request = self._socket(f"Evaluating task {task_id}", "/ws/evaluate-instance", sandbox_provider)
+        request = self._routes.socket(f"Evaluating task {task_id}", "/ws/evaluate-instance", sandbox_provider)
         return await self._watched(task_id, request, frame, on_message, on_state)
 
     async def watch_response(
@@ -283,7 +263,7 @@ class Client:
         frame = {"task_id": task_id, "response": response, "eval_resume_state": resume_state, "dataset": dataset}
         if run_id is not None:
             frame["run_id"] = run_id
-        request = self._socket(f"Evaluating task {task_id}", "/ws/evaluate-response")
+        request = self._routes.socket(f"Evaluating task {task_id}", "/ws/evaluate-response")
         return await self._watched(task_id, request, frame, on_message, on_state)
 
     async def _watched(
@@ -319,9 +299,9 @@ class Client:
             positions = list(owed)
             items = [{"task_id": task_id, "response": response} for task_id, response in owed.values()]
             body = {"run_id": run_id, "submissions": items, **_named(dataset)}
-            request = self._post(f"Evaluating {len(items)} responses", "/v1/evaluate-batch", body, JSON_LINES)
+            request = self._routes.post(f"Evaluating {len(items)} responses", "/v1/evaluate-batch", body, JSON_LINES)
             try:
-                async with aclosing(self._lines(request)) as lines:
+                async with aclosing(lines_of(self._routes, request, self._headers)) as lines:
                     async for index, outcome in lines:
                         del owed[positions[index]]
                         yield positions[index], outcome
@@ -333,17 +313,18 @@ class Client:
                     self._has_batches = False
                     break
                 tried = tried if len(owed) == len(positions) else 0
-                await self._transport.pause(request, await self._explained(error), tried)
+                await self._transport.pause(request, await self._routes.explained(error), tried)
                 tried += 1
         if owed:
-            async with aclosing(self._one_by_one(run_id, owed, dataset)) as found:
+            judged = partial(self.evaluate, run_id, dataset=dataset)
+            async with aclosing(one_by_one(judged, owed, self._connections)) as found:
                 async for position, outcome in found:
                     yield position, outcome
 
     async def evaluation(self, evaluation_id: str) -> native.Evaluation:
         """Look up an evaluation, finished or running, by its id."""
         path = f"/v1/evaluations/{quote(evaluation_id, safe='')}"
-        return await self._get(f"Looking up evaluation {evaluation_id}", path, native.Evaluation)
+        return await self._routes.get(f"Looking up evaluation {evaluation_id}", path, native.Evaluation)
 
     # Scores.
 
@@ -357,9 +338,9 @@ class Client:
                 for task, verdict in verdicts.items()
             }
             body = {"run_id": run_id, "evaluation_results": given, **_named(dataset)}
-            request = self._post(f"Scoring run {run_id}", "/v1/score", body)
+            request = self._routes.post(f"Scoring run {run_id}", "/v1/score", body)
             try:
-                return self._read(request, await self._ask(request), Score)
+                return self._routes.read(request, await self._routes.ask(request), Score)
             except ClientError as error:
                 if not no_such_route(error):
                     raise
@@ -372,119 +353,8 @@ class Client:
     async def final_score(self, results: Mapping[str, Any], dataset: str | None = None) -> Score:
         """Have results summed up: of every task what its evaluation answered, or ``None``."""
         body = {"evaluation_results": results, **_named(dataset)}
-        request = self._post("Scoring", "/final-score/", body)
-        return self._read(request, await self._ask(request), Score)
-
-    # How.
-
-    async def _get(self, what: str, path: str, shape: type[T], **query: str | Sequence[str] | None) -> T:
-        given = {name: value for name, value in query.items() if value is not None}
-        url = f"{self.url}{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
-        request = self._request(what, "GET", url)
-        if path not in _UNVERSIONED and not path.startswith("/v1/evaluations/"):
-            request = msgspec.structs.replace(request, version=self.dataset_version)
-        return self._read(request, await self._ask(request), shape)
-
-    def _request(self, what: str, method: Literal["GET", "POST"], url: str) -> Request:
-        return Request(what=what, method=method, url=url, timeout=self._timeout, accept=JSON)
-
-    def _post(self, what: str, path: str, body: dict[str, Any], accept: str = JSON) -> Request:
-        return Request(
-            what=what,
-            method="POST",
-            url=self.url + path,
-            timeout=self._evaluation_timeout,
-            body=_encode(body),
-            accept=accept,
-            version=self.dataset_version,
-        )
-
-    def _socket(self, what: str, path: str, sandbox_provider: Mapping[str, Any] | None = None) -> Request:
-        return Request(
-            what=what,
-            method="POST",
-            url=f"ws{self.url.removeprefix('http')}{path}",
-            timeout=self._evaluation_timeout,
-            accept=JSON,
-            version=self.dataset_version,
-            headers=daytona_headers(sandbox_provider),
-        )
-
-    async def _ask(self, request: Request) -> Answer:
-        try:
-            return await self._transport.ask(request)
-        except ClientError as error:
-            raise await self._explained(error) from error.__cause__
-
-    async def _explained(self, error: ClientError) -> ClientError:
-        """Say in an error about a path that does not exist which benchmarks the host has, if it is a benchhost."""
-        if error.status != 404 or (error.problem != "unknown-benchmark" and error.detail != "Not Found"):
-            return error
-        try:
-            names = [plugin.name for plugin in await self.plugins()]
-        except ClientError:
-            return error  # no benchhost, or it does not tell: there is nothing to add
-        if self.benchmark in names:
-            return error
-        there = f"The host has: {', '.join(names)}." if names else "The host has no benchmark."
-        message = f"{error} {there} The URL of a benchmark is {self.root}/b/<name>."
-        return ClientError(message, status=404, detail=error.detail, problem=error.problem)
-
-    def _outcome(self, request: Request, answer: Answer) -> Outcome:
-        outcome = self._read(request, answer, Outcome)
-        outcome.evaluation_id = answer.headers.get("x-evaluation-id")
-        return outcome
-
-    def _read(self, request: Request, answer: Answer, shape: type[T]) -> T:
-        try:
-            return msgspec.json.decode(answer.body, type=shape)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            kind = answer.headers.get("content-type", "something without a type")
-            raise ClientError(
-                f"{request.what} failed: {request.method} {request.shown} answered {kind} that cannot be read "
-                f"({error}). Is this the URL of a benchmark service?",
-                status=200,
-            ) from error
-
-    async def _lines(self, request: Request) -> AsyncGenerator[tuple[int, Outcome], None]:
-        """Send a batch once, and read the outcomes as they come, each with its position in the batch."""
-        async with self._transport.send(request) as response:
-            rest = b""
-            async for chunk in response.content.iter_any():
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    read = self._read(request, Answer(response.headers, line), BatchLine)
-                    if read.index is None:
-                        raise problem_of(request, line, self._headers)
-                    yield read.index, msgspec.convert(read, Outcome, from_attributes=True)
-
-    async def _one_by_one(
-        self, run_id: str, owed: Mapping[int, tuple[str, str]], dataset: str | None
-    ) -> AsyncGenerator[tuple[int, Outcome], None]:
-        slots = asyncio.Semaphore(self._connections)
-        failures: list[ClientError] = []
-
-        async def judge(position: int, task_id: str, response: str) -> tuple[int, Outcome] | None:
-            async with slots:
-                if failures:
-                    return None
-                try:
-                    return position, await self.evaluate(run_id, task_id, response, dataset)
-                except ClientError as error:
-                    failures.append(error)
-                    return None
-
-        judging = [asyncio.create_task(judge(position, *submission)) for position, submission in owed.items()]
-        try:
-            for finished in asyncio.as_completed(judging):
-                if (found := await finished) is not None:
-                    yield found
-        finally:
-            for task in judging:
-                task.cancel()
-            await asyncio.gather(*judging, return_exceptions=True)
-        if failures:
-            raise failures[0]
+        request = self._routes.post("Scoring", "/final-score/", body)
+        return self._routes.read(request, await self._routes.ask(request), Score)
 
 
 def _about_sandbox(
@@ -493,18 +363,6 @@ def _about_sandbox(
     """Make the frame about a sandbox; nulls are sent, as other clients of the contract do."""
     frame = {"task_id": task_id, "instance_id": instance_id, "dataset": dataset}
     return frame if sandbox_provider is None else {**frame, "sandbox_provider": dict(sandbox_provider)}
-
-
-def _about(content: bytes | Path) -> dict[str, Any]:
-    """Say what is going to be uploaded: its size and its digest."""
-    if isinstance(content, bytes):
-        return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    try:
-        with content.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return {"size": file.tell(), "sha256": digest}
-    except OSError as error:
-        raise UsageError(f"{content} cannot be uploaded: {error.strerror}") from error
 
 
 def _named(dataset: str | None) -> dict[str, str]:

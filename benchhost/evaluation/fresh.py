@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from benchhost.contract import Resources, SandboxSpec, Submission
+from benchhost.contract import SandboxSpec, Submission
+from benchhost.evaluation.environments import environment_of, spec_of
 from benchhost.evaluation.frames import Answer
 from benchhost.evaluation.own_sandboxes import OwnSandboxes
 from benchhost.evaluation.work import Work, digest_of
-from benchhost.wire.vals import ImageSource, RetrievedTask
+from benchhost.wire.vals import RetrievedTask
 
 if TYPE_CHECKING:
     from benchhost.evaluation.hosted import HostedBenchmark
@@ -47,14 +48,5 @@ class InFreshSandbox(Work):
 
     def _spec(self, benchmark: HostedBenchmark, told: RetrievedTask) -> SandboxSpec:
         setup, evaluation = benchmark.timeouts
-        image = told.source.image if isinstance(told.source, ImageSource) else None
-        return SandboxSpec(
-            image=image,
-            snapshot=None if isinstance(told.source, ImageSource) else told.source.snapshot,
-            resources=msgspec.convert(told.resources, Resources, from_attributes=True),
-            network="none",
-            cwd=told.cwd,
-            labels={"benchhost-benchmark": benchmark.name},
-            idle_timeout=None,
-            lifetime=2 * setup + evaluation + MARGIN,
-        )
+        spec = spec_of(environment_of(told), {"benchhost-benchmark": benchmark.name})
+        return msgspec.structs.replace(spec, idle_timeout=None, lifetime=2 * setup + evaluation + MARGIN)

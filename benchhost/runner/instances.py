@@ -8,8 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 import msgspec
 
-from benchhost.contract import Environment, Resources, Sandbox, SandboxSpec
+from benchhost.contract import Environment, Sandbox
 from benchhost.errors import Busy, SandboxError
+from benchhost.evaluation.environments import environment_of, spec_of
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.outcomes import Declined
@@ -20,7 +21,7 @@ from benchhost.evaluation.work import Instance
 from benchhost.runner.source import Verdict
 from benchhost.store import Evaluation
 from benchhost.tasks import key_of
-from benchhost.wire.vals import ImageSource, RetrievedTask
+from benchhost.wire.vals import RetrievedTask
 
 LONGEST_WAIT = 5.0
 """The most seconds to wait before a busy host is asked again."""
@@ -61,28 +62,13 @@ class LocalInstances:
     async def environment(self, task_id: str) -> Environment:
         """Ask the benchmark's hook."""
         answer = await self._hosted.call("retrieve_task", dataset=self._dataset, task=task_id)
-        told = _retrieved.decode(answer.data)
-        source = told.source
-        return Environment(
-            image=source.image if isinstance(source, ImageSource) else None,
-            snapshot=None if isinstance(source, ImageSource) else source.snapshot,
-            problem_path=told.problem_path,
-            cwd=told.cwd,
-            agent_timeout=told.agent_timeout,
-            resources=msgspec.convert(msgspec.to_builtins(told.resources), Resources),
-        )
+        return environment_of(_retrieved.decode(answer.data))
 
     @asynccontextmanager
     async def lent(self, task_id: str, labels: Mapping[str, str]) -> AsyncIterator[Sandbox]:
         """Make a sandbox and have it set up; it is deleted at the end."""
         environment = await self.environment(task_id)
-        spec = SandboxSpec(
-            image=environment.image,
-            snapshot=environment.snapshot,
-            resources=environment.resources,
-            cwd=environment.cwd,
-            labels=dict(labels),
-        )
+        spec = spec_of(environment, labels)
         async with self._bench.room, self._bench.sandboxes.lent(self._context.tenant, spec) as sandbox:
             if self._hosted.offers("setup_task"):
                 await self._set_up(task_id, sandbox)

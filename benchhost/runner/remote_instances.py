@@ -15,6 +15,7 @@ import msgspec
 from benchhost.client import Client, Outcome
 from benchhost.contract import Environment, Resources, Sandbox, SandboxSpec
 from benchhost.errors import ClientError, SandboxBusy, SandboxError, SandboxUnavailable
+from benchhost.evaluation.environments import spec_of
 from benchhost.evaluation.own_sandboxes import OwnSandboxes
 from benchhost.runner.remote_verdicts import failed, is_worth_waiting
 from benchhost.runner.source import Verdict
@@ -66,14 +67,7 @@ class RemoteInstances:
     async def lent(self, task_id: str, labels: Mapping[str, str]) -> AsyncIterator[Sandbox]:
         """Make a sandbox and have the host set it up; it is deleted at the end."""
         environment = await self.environment(task_id)
-        spec = SandboxSpec(
-            image=environment.image,
-            snapshot=environment.snapshot,
-            resources=environment.resources,
-            cwd=environment.cwd,
-            labels=dict(labels),
-            network="none" if self._elsewhere.credentials is None else "open",
-        )
+        spec = spec_of(environment, labels, "none" if self._elsewhere.credentials is None else "open")
         async with AsyncExitStack() as stack:
             sandbox = await self._made(spec, stack)
             await self._set_up(task_id, sandbox)

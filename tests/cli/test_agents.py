@@ -8,6 +8,9 @@ import pytest
 
 from benchhost.testing import install_plugin
 
+PLACE = "/work"
+"""Where sandboxes have room."""
+
 WRITTEN = """
 from benchhost import Benchmark, Environment, Result, Task
 
@@ -19,11 +22,11 @@ class Plugin(Benchmark[Task]):
         return {"default": [Task(id=name, question=f"Say {name}; it's that.") for name in names]}
 
     def retrieve_task(self, task):
-        return Environment(image="host", problem_path="/work/the problem.md", cwd="/work/here")
+        return Environment(image="host", problem_path="PLACE/the problem.md", cwd="PLACE/here")
 
     def evaluate_response(self, task, response):
         return Result(score=float(response.text.strip() == f"said {task.id}"))
-"""
+""".replace("PLACE", PLACE)
 
 AGENT = """
 case "$2" in
@@ -225,11 +228,11 @@ name: a
 run_cmd: echo said plain > /tmp/o; echo 1 > one.patch; echo 2 > two.patch; cat {problem_statement_path}
 final_output: /tmp/o
 output_artifacts:
-  - {path: patches, source: "/work/here/*.patch", required: true}
+  - {path: patches, source: "PLACE/here/*.patch", required: true}
   - {path: report, source: /nowhere, required: REQUIRED}
 """
     for required, statuses in (("false", {"success": 1}), ("true", {"error": 1})):
-        folder = agent(contract.replace("REQUIRED", required))
+        folder = agent(contract.replace("REQUIRED", required).replace("PLACE", PLACE))
         said = benchhost(
             "run", "written", "plain", "--agent", folder, "--model", "scripted/echo", "--json", "--run-id", required
         )

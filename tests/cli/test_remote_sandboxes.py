@@ -15,6 +15,9 @@ from benchhost.testing import serving
 from benchhost_terminal.jobs import jobs
 
 DONE, NOT_DONE = "nested-archive", "merge-configs"
+PLACE = "/work"
+PROBLEM, ANSWER = f"{PLACE}/problem.txt", f"{PLACE}/answer"
+ASKED = f"Write hello into {ANSWER}."
 SOLUTION = next(job.solution for job in jobs() if job.id == DONE)
 CONTRACT = """
 name: asker
@@ -137,11 +140,11 @@ def service(portal, double):
         return answer
 
     async def set_up(sandbox):
-        await sandbox.write("/work/problem.txt", b"Write hello into /work/answer.")
+        await sandbox.write(PROBLEM, ASKED.encode())
         return {"status": "ok"}
 
     async def judge(sandbox):
-        return {"score": 100.0 * (await sandbox.read("/work/answer") == b"hello\n"), "resolved": True}
+        return {"score": 100.0 * (await sandbox.read(ANSWER) == b"hello\n"), "resolved": True}
 
     async def tasks(request):
         return web.json_response({"dataset": "default", "tasks": [{"id": "a", "question": "?"}]})
@@ -151,7 +154,7 @@ def service(portal, double):
 
     async def retrieve(request):
         resources = {"vcpu": 1, "memory": 1, "disk": 3}
-        told = {"docker_image": "python:3.12", "problem_path": "/work/problem.txt", "cwd": "/work"}
+        told = {"docker_image": "python:3.12", "problem_path": PROBLEM, "cwd": PLACE}
         return web.json_response(told | {"agent_timeout": None, "resources": resources})
 
     async def score(request):
@@ -187,7 +190,7 @@ def service(portal, double):
 @pytest.fixture
 def writer(tmp_path):
     contract = tmp_path / "writer.yaml"
-    contract.write_text("name: writer\nrun_cmd: cat {problem_statement_path}; echo hello > /work/answer\n")
+    contract.write_text(f"name: writer\nrun_cmd: cat {{problem_statement_path}}; echo hello > {ANSWER}\n")
     return contract
 
 
@@ -202,7 +205,7 @@ def test_another_service_is_run_against_with_sandboxes_at_daytona(
     assert seen == [("/ws/setup-task", "a"), ("/ws/evaluate-instance", "a")]
     assert {path for path, had in credentials if had} == {path for path, _ in seen}, "no other request has them"
     told = (state / "runs/r/a/epoch-1/attempt-1/agent.stdout").read_text()
-    assert told == "Write hello into /work/answer."
+    assert told == ASKED
     assert KEY not in json.dumps(benchhost("runs", "show", "r", "--json").json)
     assert all(machine.state == "destroyed" for machine in double.machines.values())
 

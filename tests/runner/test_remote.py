@@ -319,7 +319,7 @@ async def test_a_foreign_service_that_does_not_list_can_judge(foreign):
 
 async def test_what_cannot_be_reached_is_a_verdict_that_is_tried_again_later(foreign, unused_port):
     async with opened(foreign.url) as source:
-        source._client.url = f"http://127.0.0.1:{unused_port}"
+        source._client._routes.url = f"http://127.0.0.1:{unused_port}"
         [verdict] = await judged(source, ("sum 0", "x"))
     assert verdict.status is EvaluationStatus.INFRA_ERROR
     assert verdict.kind == "host-unreachable"

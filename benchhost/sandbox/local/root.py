@@ -189,16 +189,18 @@ def _attach(mount: int, path: str) -> None:
 
 
 def _overlay() -> int:
+    scratch = f"{STAGE}/space/work"
     with contextlib.suppress(FileExistsError):
-        os.mkdir(f"{STAGE}/space/work", 0o755)
+        os.mkdir(scratch, 0o755)
     options: dict[str, str | None] = {
         "lowerdir": f"{STAGE}/below",
         "upperdir": f"{STAGE}/space/{OWN}",
-        "workdir": f"{STAGE}/space/work",
+        "workdir": scratch,
         "userxattr": None,
     }
     overlay = mounts.fresh("overlay", options)
-    os.chmod(f"{STAGE}/space/work/work", 0o700)  # the kernel's own, that who takes the state folder away may look into
+    # What the kernel has made there is opened to whoever takes the state folder away.
+    os.chmod(os.path.join(scratch, "work"), 0o700)
     return overlay
 
 
