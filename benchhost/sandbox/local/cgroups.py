@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from benchhost.sandbox.local import kernel
+
 CONTROLLERS = ("memory", "pids", "cpu")
 _PREFIX = "benchhost-"
 _ASIDE = "benchhost-host"
@@ -81,7 +83,7 @@ class Group:
 
     def set(self, name: str, value: str) -> None:
         """Write a setting of the group."""
-        _write(os.path.join(self.folder, name), value)
+        kernel.write(os.path.join(self.folder, name), value)
 
     def add(self, pid: int) -> None:
         """Put a process in. What it forks from then on is in it, too."""
@@ -180,7 +182,7 @@ def _remove(folder: str) -> None:
         os.rmdir(folder)
         return
     with contextlib.suppress(OSError):
-        _write(os.path.join(folder, "cgroup.kill"), "1")
+        kernel.write(os.path.join(folder, "cgroup.kill"), "1")
     until = time.monotonic() + ENDS_WITHIN
     while time.monotonic() < until:
         try:
@@ -196,7 +198,7 @@ def _remove(folder: str) -> None:
 def _enable(place: str) -> bool:
     """Pass the controllers on to the groups below; ``False`` when processes are in the way."""
     try:
-        _write(os.path.join(place, "cgroup.subtree_control"), " ".join(f"+{each}" for each in CONTROLLERS))
+        kernel.write(os.path.join(place, "cgroup.subtree_control"), " ".join(f"+{each}" for each in CONTROLLERS))
     except OSError as error:
         if error.errno in (errno.EBUSY, errno.EOPNOTSUPP):
             return False
@@ -215,7 +217,7 @@ def _empty(place: str) -> bool:
             return True
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
-                _write(os.path.join(aside, "cgroup.procs"), pid)
+                kernel.write(os.path.join(aside, "cgroup.procs"), pid)
     return False
 
 
@@ -254,11 +256,3 @@ def _words(place: str, name: str) -> set[str]:
             return set(file.read().split())
     except OSError:
         return set()
-
-
-def _write(path: str, text: str) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(file, text.encode())
-    finally:
-        os.close(file)

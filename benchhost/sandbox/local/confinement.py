@@ -62,12 +62,8 @@ def fork(group: Group | None, namespaces: int = 0) -> int:
     except OSError:  # an old kernel, or a container's filter, knows no such call
         pid = kernel.clone(namespaces)
     if pid:
-        try:
+        with kernel.ending_on_failure(pid):
             group.add(pid)
-        except BaseException:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
     return pid
 
 

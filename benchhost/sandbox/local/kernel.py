@@ -6,13 +6,14 @@ headers; where they differ between machines, x86_64 and aarch64 are known.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
 import signal
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 MACHINE = os.uname().machine
 """The machine's name, as the kernel spells it."""
@@ -149,9 +150,9 @@ def map_ids(pid: int, inside: tuple[int, int], outside: tuple[int, int], *, priv
     """
     folder = f"/proc/{pid}/"
     if not privileged:
-        _write(folder + "setgroups", "deny")
-    _write(folder + "uid_map", f"{inside[0]} {outside[0]} 1")
-    _write(folder + "gid_map", f"{inside[1]} {outside[1]} 1")
+        write(folder + "setgroups", "deny")
+    write(folder + "uid_map", f"{inside[0]} {outside[0]} 1")
+    write(folder + "gid_map", f"{inside[1]} {outside[1]} 1")
 
 
 def become(user: int, group: int, *, forget_groups: bool) -> None:
@@ -263,9 +264,21 @@ def _checked(result: int) -> int:
     return result
 
 
-def _write(path: str, text: str) -> None:
+def write(path: str, text: str) -> None:
+    """Write all of a text to a file of the kernel's at once. Raises ``OSError``."""
     file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(file, text.encode())
     finally:
         os.close(file)
+
+
+@contextlib.contextmanager
+def ending_on_failure(pid: int) -> Iterator[None]:
+    """Kill and reap a child, should what is done here for it fail."""
+    try:
+        yield
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise

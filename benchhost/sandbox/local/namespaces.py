@@ -7,7 +7,6 @@ in here, from before the first command on.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 
 from benchhost.sandbox.local import kernel, mounts, root, seccomp
@@ -37,16 +36,12 @@ def start(plan: Plan, ends: Ends, group: Group | None) -> int:
                 program=program,
                 tier="namespaces",
             )
-        try:
+        with kernel.ending_on_failure(pid):
             kernel.map_ids(pid, plan.inside, (plan.user, plan.group), privileged=as_root)
             shifted = [_shifted(plan.image, plan)] if as_root and plan.image is not None else []
             socket.send_fds(ours, [_MAPPED], shifted)
             for file in shifted:
                 os.close(file)
-        except BaseException:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            raise
     return pid
 
 
