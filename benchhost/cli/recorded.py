@@ -16,7 +16,7 @@ from benchhost.runner.run import stored_config
 from benchhost.runner.summary import RunSummary, summarise_run
 from benchhost.server.sealing import sealed_run
 from benchhost.settings import Settings
-from benchhost.store import RunRecord
+from benchhost.store import REQUESTED, RunEvent, RunRecord
 
 _summary = msgspec.json.Decoder(RunSummary)
 
@@ -49,10 +49,19 @@ async def found_run(settings: Settings, run_id: str) -> Found:
         record = await recorded_run(store, run_id)
         summary = _recorded(record) or await summarise_run(store, record)
         events = [
-            {"at": event.at, "kind": event.kind, "data": msgspec.Raw(event.data)}
-            for event in await store.run_events(run_id)
+            {"at": event.at, "kind": event.kind, "data": _shown(event)} for event in await store.run_events(run_id)
         ]
     return Found(told=told(record, settings), config=stored_config(record), events=events, summary=summary)
+
+
+def _shown(event: RunEvent) -> msgspec.Raw:
+    """Return what is told of an event: of the files of an agent that was sent, their names."""
+    if event.kind != REQUESTED:
+        return msgspec.Raw(event.data)
+    data = msgspec.json.decode(event.data)
+    if isinstance(agent := data.get("agent"), dict):
+        agent["files"] = sorted(agent.get("files", {}))
+    return msgspec.Raw(msgspec.json.encode(data))
 
 
 async def run_receipt(settings: Settings, run_id: str, entries: bool) -> Receipt:

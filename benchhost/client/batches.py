@@ -23,7 +23,7 @@ async def lines_of(
         async for chunk in response.content.iter_any():
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                read = routes.read(request, Answer(response.headers, line), BatchLine)
+                read = Answer(response.headers, line).read(request, BatchLine)
                 if read.index is None:
                     raise problem_of(request, line, secrets)
                 yield read.index, msgspec.convert(read, Outcome, from_attributes=True)

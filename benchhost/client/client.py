@@ -160,7 +160,7 @@ class Client:
         """Have a response judged outside of any run, and return the bare result."""
         body = {"task_id": task_id, "response": response, **_named(dataset)}
         request = self._routes.post(f"Evaluating task {task_id}", "/evaluate-response/", body)
-        return self._routes.read(request, await self._routes.ask(request), object)
+        return (await self._routes.ask(request)).read(request, object)
 
     # Files.
 
@@ -340,7 +340,7 @@ class Client:
             body = {"run_id": run_id, "evaluation_results": given, **_named(dataset)}
             request = self._routes.post(f"Scoring run {run_id}", "/v1/score", body)
             try:
-                return self._routes.read(request, await self._routes.ask(request), Score)
+                return (await self._routes.ask(request)).read(request, Score)
             except ClientError as error:
                 if not no_such_route(error):
                     raise
@@ -354,7 +354,7 @@ class Client:
         """Have results summed up: of every task what its evaluation answered, or ``None``."""
         body = {"evaluation_results": results, **_named(dataset)}
         request = self._routes.post("Scoring", "/final-score/", body)
-        return self._routes.read(request, await self._routes.ask(request), Score)
+        return (await self._routes.ask(request)).read(request, Score)
 
 
 def _about_sandbox(

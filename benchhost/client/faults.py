@@ -57,9 +57,18 @@ def must_echo(request: Request, echoed: Sequence[str]) -> None:
 
 
 def fault_of(
-    request: Request, status: int, headers: Mapping[str, str], body: bytes, secrets: Mapping[str, str]
+    request: Request,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    secrets: Mapping[str, str],
+    *,
+    signed: bool = False,
 ) -> ClientError:
-    """Make the error of an answer that is not 200. What the host said is quoted without the ``secrets``."""
+    """Make the error of an answer that is not 200. What the host said is quoted without the ``secrets``.
+
+    ``signed`` is the URL of an upload, which is good without any token.
+    """
     detail, problem = _said(body)
     for secret in (word for value in secrets.values() for word in value.split()):
         if len(secret) >= 8:  # "Bearer" is none
@@ -73,7 +82,7 @@ def fault_of(
             f"{target.scheme}://{target.netloc.rpartition('@')[2]}{target.path}" if target.netloc else target.path
         )
         advice = f"It points to {_clean(elsewhere)}. Redirects are not followed: give the URL where the host really is."
-    elif request.method == "PUT":
+    elif signed:
         retriable = status in (429, 500, 502, 503, 504)
         if status == 403:
             advice = "Has the URL expired, or was what it allows not what was put?"

@@ -53,7 +53,7 @@ class Routes:
     async def plugins(self) -> list[native.Plugin]:
         """List what the host serves, and what it cannot serve and why."""
         request = self._look("Listing the benchmarks", f"{self.root}/v1/plugins")
-        return self.read(request, await self.transport.ask(request), native.Plugins).plugins
+        return (await self.transport.ask(request)).read(request, native.Plugins).plugins
 
     async def get(self, what: str, path: str, shape: type[T], **query: str | Sequence[str] | None) -> T:
         """Ask for something that is only looked at."""
@@ -62,7 +62,7 @@ class Routes:
         request = self._look(what, url)
         if path not in _UNVERSIONED and not path.startswith("/v1/evaluations/"):
             request = msgspec.structs.replace(request, version=self._dataset_version)
-        return self.read(request, await self.ask(request), shape)
+        return (await self.ask(request)).read(request, shape)
 
     def _look(self, what: str, url: str) -> Request:
         return Request(what=what, method="GET", url=url, timeout=self._timeout, accept=JSON)
@@ -114,18 +114,6 @@ class Routes:
 
     def outcome(self, request: Request, answer: Answer) -> Outcome:
         """Read an outcome, and the id of its evaluation, out of an answer."""
-        outcome = self.read(request, answer, Outcome)
+        outcome = answer.read(request, Outcome)
         outcome.evaluation_id = answer.headers.get("x-evaluation-id")
         return outcome
-
-    def read(self, request: Request, answer: Answer, shape: type[T]) -> T:
-        """Read an answer of some shape; what cannot be read is no answer of a benchmark."""
-        try:
-            return msgspec.json.decode(answer.body, type=shape)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            kind = answer.headers.get("content-type", "something without a type")
-            raise ClientError(
-                f"{request.what} failed: {request.method} {request.shown} answered {kind} that cannot be read "
-                f"({error}). Is this the URL of a benchmark service?",
-                status=200,
-            ) from error

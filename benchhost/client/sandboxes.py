@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from benchhost.client.faults import Request, problem_of
-from benchhost.client.transport import Transport
+from benchhost.client.transport import Answer, Transport
 from benchhost.errors import ClientError
 from benchhost.wire.sandboxes import CommandOutput, CommandRequest, SandboxAnswer, SandboxList, SandboxRequest
 
@@ -42,17 +42,17 @@ class Sandboxes:
         """Have a sandbox made. It is asked for once: whether a request was lost, or its answer, cannot be known."""
         request = self._request("Making a sandbox", "POST", "", body=_encode(wanted), success=201)
         async with self._transport.send(request) as response:
-            return msgspec.json.decode(await response.read(), type=SandboxAnswer)
+            return Answer(response.headers, await response.read()).read(request, SandboxAnswer)
 
     async def list(self) -> list[SandboxAnswer]:
         """List the caller's sandboxes."""
-        answer = await self._transport.ask(self._request("Listing sandboxes", "GET", ""))
-        return msgspec.json.decode(answer.body, type=SandboxList).sandboxes
+        request = self._request("Listing sandboxes", "GET", "")
+        return (await self._transport.ask(request)).read(request, SandboxList).sandboxes
 
     async def show(self, sandbox_id: str) -> SandboxAnswer:
         """Say what is known of a sandbox."""
-        answer = await self._transport.ask(self._request("Looking at a sandbox", "GET", _path(sandbox_id)))
-        return msgspec.json.decode(answer.body, type=SandboxAnswer)
+        request = self._request("Looking at a sandbox", "GET", _path(sandbox_id))
+        return (await self._transport.ask(request)).read(request, SandboxAnswer)
 
     async def delete(self, sandbox_id: str) -> None:
         """Delete a sandbox. One that is gone is no error."""

@@ -9,7 +9,7 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ from benchhost.wire.vals import VERSION_HEADER
 
 if TYPE_CHECKING:
     import aiohttp
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT = 20.0
 """Seconds to establish a connection."""
@@ -63,6 +65,21 @@ class Answer(NamedTuple):
 
     headers: Mapping[str, str]
     body: bytes
+
+    def read(self, request: Request, shape: type[T]) -> T:
+        """Read it as something of a shape; what cannot be read is no answer of a benchmark service.
+
+        Raises :class:`~benchhost.errors.ClientError`.
+        """
+        try:
+            return msgspec.json.decode(self.body, type=shape)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            kind = self.headers.get("content-type", "something without a type")
+            raise ClientError(
+                f"{request.what} failed: {request.method} {request.shown} answered {kind} that cannot be read "
+                f"({error}). Is this the URL of a benchmark service?",
+                status=200,
+            ) from error
 
 
 class Transport:
@@ -174,7 +191,8 @@ class Transport:
                         yarl.URL(request.url, encoded=True), data=data, allow_redirects=False
                     ) as response:
                         if response.status not in (200, 201, 204):  # also when it is sent elsewhere
-                            raise fault_of(request, response.status, response.headers, await response.read(), {})
+                            body = await response.read()
+                            raise fault_of(request, response.status, response.headers, body, {}, signed=True)
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise self._unreachable(request, error) from error
 

@@ -22,7 +22,7 @@ async def upload(routes: Routes, content: bytes | Path, named: Mapping[str, str]
     about = await asyncio.to_thread(_about, content)
     filename = named["filename"]
     ask = routes.post(f"Asking where to upload {filename}", "/v1/submissions/upload-url", {**named, **about})
-    told = routes.read(ask, await routes.ask(ask), vals.UploadUrl)
+    told = (await routes.ask(ask)).read(ask, vals.UploadUrl)
     put = Request(
         what=f"Uploading {filename}", method="PUT", url=told.url, timeout=routes.evaluation_timeout, accept="*/*"
     )

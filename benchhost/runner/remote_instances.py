@@ -20,7 +20,7 @@ from benchhost.evaluation.own_sandboxes import OwnSandboxes
 from benchhost.runner.remote_verdicts import failed, is_worth_waiting
 from benchhost.runner.source import Verdict
 
-LONGEST_WAIT = 5.0
+ASKED_EVERY = 5.0
 """Seconds between two times that sandboxes are asked for of which there are too many."""
 
 
@@ -92,7 +92,7 @@ class RemoteInstances:
             try:
                 return await stack.enter_async_context(self._elsewhere.sandboxes.lent("", spec))
             except SandboxBusy:
-                await asyncio.sleep(LONGEST_WAIT)
+                await asyncio.sleep(ASKED_EVERY)
 
     async def _set_up(self, task_id: str, sandbox: Sandbox) -> None:
         while True:

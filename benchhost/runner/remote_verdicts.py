@@ -17,7 +17,8 @@ ABOUT_THE_CONTENT = frozenset({400, 404, 413, 422})
 
 async def is_worth_waiting(error: ClientError) -> bool:
     """Wait as long as a host at a limit asks; the client has asked several times by then, and a long run still can."""
-    if not isinstance(error, HostBusy) or error.status != 429 or (error.retry_after or 0.0) > LONGEST_WAIT:
+    at_a_limit = isinstance(error, HostBusy) and error.status in (429, None)  # a WebSocket that was closed has none
+    if not at_a_limit or (error.retry_after or 0.0) > LONGEST_WAIT:
         return False
     await asyncio.sleep(error.retry_after or 1.0)
     return True

@@ -11,6 +11,7 @@ from aiohttp import WSCloseCode, web
 
 from benchhost.client import Client, Retries
 from benchhost.errors import ClientError, HostBusy, HostUnreachable, TokenRefused
+from benchhost.runner.remote_verdicts import is_worth_waiting
 from benchhost.testing import install_plugin, serving
 
 pytestmark = pytest.mark.anyio
@@ -98,6 +99,8 @@ async def test_a_wrong_token_and_a_wrong_place_are_told_apart(server, box):
     async with Client(server.url, "boxes", token="wrong") as client:
         with pytest.raises(TokenRefused, match=r"code 1008, Unauthorized.* Is the token right\?"):
             await client.setup_task("good", box)
+        with pytest.raises(TokenRefused, match=r"answered 401.* Is the token right\?"):
+            await client.sandboxes.write(box, "/tmp/x", b"", 0o600)
     async with Client(f"{server.url}/nowhere", None, token=TOKEN) as client:
         with pytest.raises(ClientError, match="answered 403"):
             await client.setup_task("good", box)
@@ -180,8 +183,10 @@ async def test_it_gives_up_where_nothing_is_ever_heard(serve):
 async def test_a_host_of_too_many_sockets_is_busy(serve):
     host = Dropping(WSCloseCode.TRY_AGAIN_LATER)
     async with Client(await serve(host.answer), "x", retries=Retries(times=0)) as client:
-        with pytest.raises(HostBusy, match="code 1013"):
+        with pytest.raises(HostBusy, match="code 1013") as raised:
             await client.evaluate_instance("t", "i")
+    raised.value.retry_after = 0.01
+    assert await is_worth_waiting(raised.value), "a run waits for it"
 
 
 async def test_a_silent_host_is_left_in_time(serve):

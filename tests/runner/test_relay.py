@@ -78,6 +78,16 @@ async def test_what_is_asked_there_is_answered_here():
     assert len(large[1]) > 2**20
 
 
+async def test_one_request_that_cannot_be_answered_is_none_of_the_others():
+    async def ask(path, body):
+        if not body:
+            raise RuntimeError("nobody expected that")
+        return Answer(200, b"1")
+
+    async with relay.relayed(Machine(), ask) as port:
+        assert [await post(port), await post(port, b"x")] == [(500, b"{}"), (200, b"1")]
+
+
 async def test_what_has_no_length_or_too_much_of_it_is_refused_there():
     async with relay.relayed(Machine(), echo) as port:
         assert (await post(port, head=b"Transfer-Encoding: chunked\r\n"))[0] == 411

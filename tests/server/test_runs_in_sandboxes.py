@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 import sys
 import time
@@ -82,6 +83,10 @@ def test_the_host_alone_carries_on_what_an_agent_does_that_was_sent_to_it(runs, 
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert said.returncode == 2
     assert "the agent sent was sent to the host by a caller" in said.stderr
+    command[4:6] = ["show", run["run_id"], "--json"]
+    shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    [asked] = [event["data"] for event in shown["events"] if event["kind"] == "requested"]
+    assert asked["agent"] == {"contract": CONTRACT, "files": ["agent.sh"]}
 
 
 def test_a_runner_that_works_in_sandboxes_needs_no_agent(runs):

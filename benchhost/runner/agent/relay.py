@@ -15,7 +15,10 @@ import msgspec
 
 from benchhost.contract import Exited, Process, Sandbox, Stderr
 from benchhost.errors import SandboxError, SandboxUnsupported
-from benchhost.runner.agent.protocol import LARGEST, MOST_AT_ONCE, Ask
+from benchhost.log import get_logger
+from benchhost.runner.agent.protocol import LARGEST, MOST_AT_ONCE, Answer, Ask
+
+_log = get_logger()
 
 MOST_SAID = 1 << 40
 """Bytes that the program may write: all that the agent asks, in a longer spelling."""
@@ -115,7 +118,11 @@ async def _relay(sandbox: Sandbox, folder: str, lines: AsyncIterator[bytes], ask
     under_way: set[asyncio.Task[None]] = set()
 
     async def answer(said: _Said) -> None:
-        told = await ask(said.path, said.body)
+        try:
+            told = await ask(said.path, said.body)
+        except Exception:  # one request that fails is none of the others'
+            _log.exception("a request of an agent could not be answered")
+            told = Answer(500, b"{}")
         head = {"status": told.status, "content": told.content, "length": len(told.body)}
         with suppress(SandboxError):  # nobody is there any more, or the agent will not wait for ever
             await sandbox.write(f"{folder}/{said.number}", msgspec.json.encode(head) + b"\n" + told.body, 0o600)
