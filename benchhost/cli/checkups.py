@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchhost.contract import Capabilities, Provider
 
 Outcome = Literal["ok", "warning", "problem"]
-"""``problem``: it is less than what the settings ask for, or a secret lies open."""
+"""``problem``: it is less than what the settings ask for, the judge of code does not hold, or a secret lies open."""
 
 _SECRETS = frozenset({doc.name for doc in describe() if doc.secret} | {"benchmarks"})
 

@@ -26,8 +26,9 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 def doctor(as_json: bool, config: Path | None, **flags: Any) -> None:
     """Say what is enforced here, what is not, and what to change.
 
-    It looks at what the server would use with the same settings, and changes nothing. With a problem, which
-    is less than what the settings ask for or a secret that lies open, the exit code is 1; warnings leave it 0.
+    It looks at what the server would use with the same settings, and changes nothing. With a problem
+    (less than what the settings ask for, a judge of code that does not hold, a secret that lies open) the
+    exit code is 1; warnings leave it 0.
     """
     from benchhost import log
 

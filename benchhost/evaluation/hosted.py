@@ -13,8 +13,9 @@ from benchhost.contract import Probing
 from benchhost.errors import GraderDied, NotOffered, PluginFault, Unavailable
 from benchhost.evaluation.frames import Answer, Call, Item
 from benchhost.evaluation.graders import Graders
+from benchhost.evaluation.limits import Gate
 from benchhost.evaluation.outcomes import Lost, error_of
-from benchhost.evaluation.pieces import Allowance, Ended, in_pieces
+from benchhost.evaluation.pieces import Ended, in_pieces
 from benchhost.evaluation.process import Plugin, Tell, Zygote
 from benchhost.registry import REASONS, Description, Fault
 from benchhost.tasks import Catalogue
@@ -208,7 +209,7 @@ class HostedBenchmark:
         *,
         dataset: str,
         items: Sequence[Item],
-        allowed: Allowance,
+        allowed: Gate,
         on_begin: Callable[[int, int], None],
     ) -> AsyncGenerator[Ended, None]:
         """Have an operation done on each of many items, as :func:`~benchhost.evaluation.pieces.in_pieces` does.

@@ -10,41 +10,20 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
 
 import msgspec
 
 from benchhost.evaluation.frames import Answer, Call, Failed, Refused
 from benchhost.evaluation.graders import Graders
+from benchhost.evaluation.limits import Gate
 from benchhost.evaluation.outcomes import Lost, Said, error_of
-
-
-class Allowance(Protocol):
-    """A limit on how many items may be under way: see :class:`benchhost.evaluation.limits.Gate`."""
-
-    def take(self, most: int) -> int:
-        """Take as many as are free, but no more than ``most``."""
-        ...
-
-    async def wait(self, most: int) -> int:
-        """Wait until one is free, and take as many as are free then, but no more than ``most``."""
-        ...
-
-    def give_back(self, number: int) -> None:
-        """Give some back."""
-        ...
-
-    def took(self, seconds: float, number: int) -> None:
-        """Learn how long some items took."""
-        ...
-
 
 Ended = list[tuple[int, Answer | Exception]]
 """What came of items, each with its position."""
 
 
 async def in_pieces(
-    graders: Graders, call: Call, allowed: Allowance, on_begin: Callable[[int, int], None]
+    graders: Graders, call: Call, allowed: Gate, on_begin: Callable[[int, int], None]
 ) -> AsyncGenerator[Ended, None]:
     """Run the operation of a call on all of its items; yield what came of them as it comes.
 

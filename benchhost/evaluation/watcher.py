@@ -2,8 +2,7 @@
 
 What a grader's hooks have started can be told from what those of others have started only by who adopts it. So each
 grader has a watcher of its own. When the grader ends, or is to end, so does all that has come of it: also a daemon,
-which has a session of its own and a parent that has ended. Where orphans cannot be adopted (only Linux lets them be),
-it is the grader and its process group that end.
+which has a session of its own and a parent that has ended.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable
 
@@ -29,12 +27,6 @@ SWEEPS_FOR = 10.0
 _WATCHED = (signal.SIGCHLD, STOP)
 
 
-def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, where that can be had."""
-    if sys.platform == "linux":
-        kernel.adopt_orphans()
-
-
 def watch(be_grader: Callable[[socket.socket], None], connection: socket.socket, forked: int) -> None:
     """Fork a grader, which does ``be_grader`` with its line to the host, and return when nothing is left of it.
 
@@ -43,7 +35,7 @@ def watch(be_grader: Callable[[socket.socket], None], connection: socket.socket,
     """
     me = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-    adopt_orphans()
+    kernel.adopt_orphans()
     try:
         grader = os.fork()
     except OSError as error:

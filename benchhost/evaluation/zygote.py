@@ -84,6 +84,7 @@ def main(host: socket.socket) -> None:
     with loading():
         from benchhost.evaluation import grader, watcher
         from benchhost.evaluation.lifeline import end_with_parent
+        from benchhost.sandbox.local import kernel
 
     # The host decides when its graders end. A handler that does nothing, unlike SIG_IGN, is not passed on
     # to the programs that an author's hook may start.
@@ -100,7 +101,7 @@ def main(host: socket.socket) -> None:
     requests = msgspec.msgpack.Decoder(Spawn | Kill)
     watchers: set[int] = set()
     me = os.getpid()
-    watcher.adopt_orphans()  # those of a watcher that was killed
+    kernel.adopt_orphans()  # those of a watcher that was killed
     try:
         while True:
             ready, _, _ = select.select([host, woken], [], [])

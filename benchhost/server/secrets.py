@@ -17,6 +17,8 @@ def secret(path: Path) -> bytes:
     if not path.exists():
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())  # a name without content would be an empty secret, for ever
         try:
             os.link(fresh, path)  # whole or not at all, and only if nobody was faster
         except FileExistsError:

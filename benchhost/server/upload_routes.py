@@ -112,7 +112,7 @@ async def upload(
         length = announced_length(request.scope)
         host.uploads.check(permit, signature, length)
         received = await host.uploads.receive(permit, length, host.bodies.arriving(request.receive))
-    except (UploadRefused, TooLarge, Malformed, UploadSpaceFull):
+    except (UploadRefused, TooLarge, Malformed, UploadSpaceFull, UploadsFailed):
         await discard_rest(request.receive)  # of which there may be much
         raise
     return Uploaded(key, received.size, received.sha256)

@@ -11,8 +11,8 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
-from benchhost.errors import SettingsError, TooLarge, UploadsFailed
-from benchhost.uploads.protocol import EXPIRES_IN, Announced, Hold
+from benchhost.errors import SettingsError, UploadsFailed
+from benchhost.uploads.protocol import EXPIRES_IN, Announced, Hold, must_fit
 
 CONNECT_WITHIN, ANSWER_WITHIN = "5s", "120s"
 """How long a connection, and a request, may take."""
@@ -34,7 +34,7 @@ class Bucket:
         from obstore import sign_async
 
         if announced.size is not None:
-            self._must_fit(announced.size)
+            must_fit(announced.size, self.largest)
         path = _path(announced.benchmark, announced.key)
         try:
             return await sign_async(self._store, "PUT", path, timedelta(seconds=EXPIRES_IN))
@@ -52,16 +52,12 @@ class Bucket:
         except Exception as error:  # likewise
             raise UploadsFailed(f"the bucket {self._name} cannot be read: {error}") from error
         size = found.meta["size"]
-        self._must_fit(size)
+        must_fit(size, self.largest)
         hold(size)
         try:
             return bytes(await found.bytes_async())
         except Exception as error:  # likewise
             raise UploadsFailed(f"the bucket {self._name} cannot be read: {error}") from error
-
-    def _must_fit(self, size: int) -> None:
-        if size > self.largest:
-            raise TooLarge(f"An upload may have {self.largest} bytes at most, and this one has {size}.")
 
     @cached_property
     def _store(self) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 FIRST = "submission-artifacts"
 """How every key begins."""
 
-NO_TENANT = "unauthenticated"
+_UNAUTHENTICATED = "unauthenticated"
 """What stands in a key for callers of no tenant; no tenant can be called so."""
 
 _FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -35,13 +35,13 @@ class Place(msgspec.Struct, frozen=True):
 
     @property
     def _parts(self) -> tuple[str, ...]:
-        return FIRST, segment(self.tenant), self.dataset, self.run, self.task
+        return FIRST, _segment(self.tenant), self.dataset, self.run, self.task
 
 
-def segment(tenant: str) -> str:
+def _segment(tenant: str) -> str:
     """Make one segment of a path of the name of a tenant, which may hold anything; two never have the same."""
     if not tenant:
-        return NO_TENANT
+        return _UNAUTHENTICATED
     return quote(tenant, safe="") if tenant.strip(".") else tenant.replace(".", "%2E")
 
 

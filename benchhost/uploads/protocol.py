@@ -7,11 +7,19 @@ from typing import Protocol
 
 import msgspec
 
+from benchhost.errors import TooLarge
+
 EXPIRES_IN = 3600
 """Seconds for which the URL of an upload is good."""
 
 Hold = Callable[[int], None]
 """Told of the bytes that are about to be read into memory; it may refuse by an error."""
+
+
+def must_fit(size: int, most: int) -> None:
+    """Raise :class:`~benchhost.errors.TooLarge` when an upload has more than ``most`` bytes."""
+    if size > most:
+        raise TooLarge(f"An upload may have {most} bytes at most, and this one has {size}.")
 
 
 class Announced(msgspec.Struct, frozen=True):

@@ -22,9 +22,9 @@ from typing import BinaryIO
 import anyio.to_thread
 import msgspec
 
-from benchhost.errors import Malformed, TooLarge, UploadsFailed, UploadSpaceFull
+from benchhost.errors import Malformed, UploadsFailed, UploadSpaceFull
 from benchhost.uploads.places import tenant_of
-from benchhost.uploads.protocol import EXPIRES_IN, Announced, Hold
+from benchhost.uploads.protocol import EXPIRES_IN, Announced, Hold, must_fit
 from benchhost.uploads.signing import Permit
 
 PATH = "/v1/uploads"
@@ -67,7 +67,7 @@ class Spool:
 
     async def url(self, announced: Announced, base: str) -> str:
         if announced.size is not None:
-            self._must_fit(announced.size)
+            must_fit(announced.size, self.largest)
         permit = Permit(
             announced.benchmark,
             announced.key,
@@ -85,7 +85,7 @@ class Spool:
         :class:`~benchhost.errors.Malformed`.
         """
         permit.check(self._secret, signature, time.time())
-        self._must_fit(length, permit.limit)
+        must_fit(length, min(self.largest, permit.limit))
         if permit.size not in (None, length):
             raise Malformed(f"{permit.size} bytes were announced", ("header", "content-length"))
 
@@ -121,7 +121,7 @@ class Spool:
             return None
         with file:
             size = os.fstat(file.fileno()).st_size
-            self._must_fit(size)
+            must_fit(size, self.largest)
             hold(size)
             return await _in_thread(file.read, size)
 
@@ -134,11 +134,6 @@ class Spool:
             return 0
         until = time.time() - self._kept
         return sum(_sweep(tenant, until) for tenant in self._folder.iterdir() if tenant.is_dir())
-
-    def _must_fit(self, size: int, limit: int | None = None) -> None:
-        most = min(self.largest, self.largest if limit is None else limit)
-        if size > most:
-            raise TooLarge(f"An upload may have {most} bytes at most, and this one has {size}.")
 
     def _folder_of(self, key: str) -> Path:
         return self._folder / _name_of(tenant_of(key))

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from benchhost.errors import CandidateFailed, CandidateRaised
 from benchhost.sandbox import CodeJudge, Limits
+from benchhost.sandbox.judge import proof
 from benchhost.sandbox.judge.values import NotPlain, read, write
 from benchhost.sandbox.local import users
 
@@ -380,6 +381,11 @@ def test_a_judge_that_has_lost_its_zygote_gets_another():
     _kill(_zygotes() - before)
     assert judge.judge(GOOD, "add", adds).passed
     judge.close()
+
+
+def test_a_host_that_is_the_first_process_is_not_taken_for_the_first_in_a_sandbox(judge):
+    with judge.candidate(proof._TRIES, "tried") as tried:
+        assert not set(proof._SAID) & set(tried("/nowhere", 1))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="whoever runs this is an ordinary user already")

@@ -247,24 +247,16 @@ def program(
     )
     if not cores:
         lines += _one_of([_OF_A_PROCESS["sched_setaffinity"][column]], _REFUSE | errno.EPERM)
+    whose = (
+        [*_one_of((_HOLDER,), _REFUSE | errno.EPERM), _returns(_ALLOW)]
+        if others
+        else [*_one_of((_ITSELF,), _ALLOW), _returns(_REFUSE | errno.EPERM)]
+    )
     for numbers in _OF_A_PROCESS.values():
-        if others:
-            lines += _when(numbers[column], _argument(0), *_one_of((_HOLDER,), _REFUSE | errno.EPERM), _returns(_ALLOW))
-        else:
-            lines += _when(numbers[column], _argument(0), *_one_of((_ITSELF,), _ALLOW), _returns(_REFUSE | errno.EPERM))
+        lines += _when(numbers[column], _argument(0), *whose)
     for name, numbers in _OF_PROCESSES.items():
-        if not others:
-            own = [_argument(1), *_one_of((_ITSELF,), _ALLOW), _returns(_REFUSE | errno.EPERM)]
-            lines += _when(numbers[column], _argument(0), *_one_of((_OF_A_USER[name],), _REFUSE | errno.EPERM), *own)
-            continue
-        lines += _when(
-            numbers[column],
-            _argument(0),
-            *_one_of((_OF_A_USER[name],), _REFUSE | errno.EPERM),
-            _argument(1),
-            *_one_of((_HOLDER,), _REFUSE | errno.EPERM),
-            _returns(_ALLOW),
-        )
+        of_a_user = _one_of((_OF_A_USER[name],), _REFUSE | errno.EPERM)
+        lines += _when(numbers[column], _argument(0), *of_a_user, _argument(1), *whose)
     if network:
         lines += _when(
             special["socket"],
