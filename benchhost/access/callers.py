@@ -7,13 +7,13 @@ from typing import Literal
 import msgspec
 
 from benchhost.access.datasets import EVERY, Datasets
-from benchhost.store import OPERATOR
+from benchhost.store import EVERYBODY, OPERATOR
 
 NO_TENANT = ""
 """What stands in the place of a tenant where nobody says whom a caller belongs to."""
 
-RESERVED = frozenset({NO_TENANT, OPERATOR, "_legacy", "unauthenticated"})
-"""What services of the Vals contract and we call no tenant, or the operator: never the name of one."""
+RESERVED = frozenset({NO_TENANT, OPERATOR, EVERYBODY, "_legacy", "unauthenticated"})
+"""What services of the Vals contract and we call no tenant, the operator or all tenants: never the name of one."""
 
 LONGEST_NAME = 128
 

@@ -12,6 +12,7 @@ import msgspec
 
 from benchhost.cli.options import read, settings_options
 from benchhost.cli.run_options import as_json, print_json
+from benchhost.errors import UsageError
 
 if TYPE_CHECKING:
     from benchhost.integrity.attack import Attack, AttackReport
@@ -21,16 +22,20 @@ if TYPE_CHECKING:
 @click.argument("name", metavar="NAME")
 @click.option(
     "--strategy",
-    type=click.Choice(["enumerate"]),
+    type=click.Choice(["enumerate", "difference", "bisect", "sybil"]),
     default="enumerate",
     metavar="WORD",
-    help="enumerate: try every answer that occurs in the dataset, at one task after the other.  [default: enumerate]",
+    help="enumerate: try every answer at one task after the other. difference: compare sums of runs that differ in one "
+    "response. bisect: test groups of tasks by their sums. sybil: do so as several tenants.  [default: enumerate]",
 )
+@click.option("--tenants", type=click.IntRange(2), metavar="N", help="Tenants that a sybil is.  [default: 10]")
 @click.option("--dataset", default="default", metavar="NAME", help="The dataset.  [default: default]")
 @click.option(
     "--sample", type=click.IntRange(1), default=20, metavar="N", help="Tasks that are attacked.  [default: 20]"
 )
-@click.option("--guesses", type=click.IntRange(1), default=100, metavar="N", help="Guesses at each.  [default: 100]")
+@click.option(
+    "--guesses", type=click.IntRange(1), default=100, metavar="N", help="Guesses at each, on average.  [default: 100]"
+)
 @click.option("--seed", type=int, default=0, metavar="N", help="Seed of the sample.  [default: 0]")
 @click.option(
     "--attempts", type=click.IntRange(1), metavar="N", help="Try a policy: responses to a task that are judged."
@@ -44,10 +49,21 @@ if TYPE_CHECKING:
 )
 @click.option("--digits", type=click.IntRange(0, 15), metavar="N", help="Try a policy: decimals of scores.")
 @click.option("--least", type=click.IntRange(1), metavar="N", help="Try a policy: fewest tasks in a sum.")
+@click.option("--sums", type=click.IntRange(1), metavar="N", help="Try a policy: different sums that are told.")
+@click.option("--pooled", is_flag=True, help="Try a policy: what is counted is counted of all tenants together.")
 @as_json
 @settings_options("probing", "load_timeout")
 def attack(
-    name: str, dataset: str, sample: int, guesses: int, seed: int, as_json: bool, config: Path | None, **flags: Any
+    name: str,
+    dataset: str,
+    strategy: str,
+    tenants: int | None,
+    sample: int,
+    guesses: int,
+    seed: int,
+    as_json: bool,
+    config: Path | None,
+    **flags: Any,
 ) -> None:
     """Show what an attacker finds out of hidden answers, with the policy and without.
 
@@ -55,30 +71,41 @@ def attack(
     attacker uses its routes like any tenant.
     """
     from benchhost import log
+    from benchhost.integrity.attack import SYBIL, TENANTS, Plan
     from benchhost.integrity.attack import attack as attacked
 
-    flags.pop("strategy")
-    asked = {each: flags.pop(each) for each in ("attempts", "fold", "feedback", "digits", "least")}
+    if tenants is not None and strategy != SYBIL:
+        raise UsageError(f"--tenants is for --strategy {SYBIL}: who attacks by {strategy} is one tenant")
+    policy = _policy({each: flags.pop(each) for each in _OF_POLICY})
+    plan = Plan(strategy=strategy, most=sample, guesses=guesses, tenants=tenants or TENANTS, seed=seed)
     settings = read(config, flags)
     log.configure("critical", settings.log_format)
-    report = asyncio.run(attacked(settings, name, dataset, _policy(asked), most=sample, guesses=guesses, seed=seed))
+    report = asyncio.run(attacked(settings, name, dataset, policy, plan))
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
         show(report)
 
 
+_OF_POLICY = ("attempts", "fold", "feedback", "digits", "least", "sums", "pooled")
+
+
 def _policy(asked: dict[str, Any]) -> Any:
     from benchhost.contract import Probing
 
     given = {each: value for each, value in asked.items() if value not in (None, False)}
-    return Probing(**given) if given else None
+    try:
+        return Probing(**given) if given else None
+    except ValueError as error:
+        raise UsageError(f"no such policy: {error}") from None
 
 
 def show(report: AttackReport) -> None:
     """Print a report for a person."""
     off, on = report.off, report.on
-    click.echo(f"{report.benchmark}, dataset {report.dataset}: {off.tasks} tasks, {off.candidates} answers to try\n")
+    by = "1 tenant" if report.tenants == 1 else f"{report.tenants} tenants"
+    what = f"{off.tasks} tasks, {off.candidates} answers to try"
+    click.echo(f"{report.benchmark}, dataset {report.dataset}: {what}; {report.strategy} by {by}\n")
     rows = [("", "policy off", "policy on")]
     rows += [(word, str(told(off)), str(told(on))) for word, told in _ROWS.items()]
     for row in rows:
@@ -97,5 +124,7 @@ _ROWS: dict[str, Callable[[Attack], object]] = {
     "believed to be found out": lambda attack: attack.claimed,
     "expected of one blind guess": lambda attack: f"{attack.by_chance:.1f}",
     "guesses": lambda attack: attack.guesses,
-    "guesses not judged": lambda attack: attack.refused,
+    "guesses not told of": lambda attack: attack.refused,
+    "sums told": lambda attack: attack.sums,
+    "bits they say at most": lambda attack: "any" if attack.bits is None else f"{attack.bits:.0f}",
 }

@@ -41,6 +41,7 @@ async def examine(settings: Settings, config: Path | None) -> AsyncIterator[Chec
     yield await _sandboxes(settings)
     yield await _judge()
     yield _access(settings)
+    yield _probing(settings)
     yield await _uploads(settings)
     yield _secrets(settings, config)
     yield await _store(settings)
@@ -121,6 +122,29 @@ def _access(settings: Settings) -> Checkup:
     except BenchhostError as error:
         return Checkup("access", "problem", [str(error)])
     return Checkup("access", "warning" if policy.is_open else "ok", told(policy, settings))
+
+
+def _probing(settings: Settings) -> Checkup:
+    """Say what the operator's policies of probing tell, and what they leave open."""
+    from benchhost.evaluation.probing import bits_of, left_open, whose
+    from benchhost.server.probing import read_probing
+
+    try:
+        policies = read_probing(settings.probing)
+    except BenchhostError as error:
+        return Checkup("probing", "problem", [str(error)])
+    said = []
+    for name, policy in policies.items():
+        if (bits := bits_of(policy)) is not None:
+            said.append(
+                f"{name}: sums tell {whose(policy)} up to {bits:.0f} bits of all answers, for scores from 0 to 1"
+            )
+        elif policy.attempts is not None:
+            said.append(f"{name}: {whose(policy)} may guess at each answer {policy.attempts} times")
+    open_ = [f"{name}: {what}" for name, policy in policies.items() for what in left_open(policy)]
+    if not policies:
+        said.append("no policy is set here, and those that authors declare hold: see `benchhost check`")
+    return Checkup("probing", "warning" if open_ else "ok", said + open_)
 
 
 async def _uploads(settings: Settings) -> Checkup:

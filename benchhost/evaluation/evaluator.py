@@ -50,7 +50,7 @@ class Evaluator:
         self._limits = limits
         self._gates: dict[tuple[str, str | None], Gate] = {}
         self._running: dict[str, UnderWay] = {}
-        self._tries = Tries(store, self.policies, self._running)
+        self.tries = Tries(store, self.policies, self._running)
         self._judging = Judging(store, self._claims, self.events)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -98,7 +98,7 @@ class Evaluator:
         with benchmark.in_use():
             await benchmark.ready()
             claim = self._claim(benchmark, context, submission)
-            what = await self._tries.counted(benchmark, claim, judged_of(submission))
+            what = await self.tries.counted(benchmark, claim, judged_of(submission))
             if claim.id not in self._running:
                 gate = self.gate(benchmark, context.tenant)
                 try:

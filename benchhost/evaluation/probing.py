@@ -7,15 +7,16 @@ how many guesses are judged and what is told of each.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from benchhost.contract import Probing
 from benchhost.evaluation.hosted import HostedBenchmark
-from benchhost.store import OPERATOR, Evaluation
+from benchhost.store import EVERYBODY, OPERATOR, Evaluation, Try
 from benchhost.wire.vals import PublicResult
 
 NO_POLICY = Probing()
@@ -53,6 +54,61 @@ def folded(response: bytes) -> bytes:
 def try_digest(policy: Probing, response: bytes) -> str:
     """Digest a response such that those that count as one have one digest."""
     return hashlib.sha256(folded(response) if policy.fold else response).hexdigest()
+
+
+def counted_for(policy: Probing, tenant: str) -> str:
+    """Say for whom attempts and sums of a tenant are counted."""
+    return EVERYBODY if policy.pooled else tenant
+
+
+def whose(policy: Probing) -> str:
+    """Say in words for whom they are counted."""
+    return "all tenants together" if policy.pooled else "a tenant"
+
+
+def sum_of(policy: Probing, evaluations: Iterable[Evaluation]) -> Try:
+    """Make the try that is the sum of evaluations of one tenant and dataset: the same of the same results alone."""
+    summed = sorted(evaluations, key=lambda each: each.id)
+    said = [(each.id, each.status, hashlib.sha256(each.result or b"").hexdigest()) for each in summed]
+    first = summed[0]
+    return Try(
+        tenant=counted_for(policy, first.tenant),
+        benchmark=first.benchmark,
+        dataset=first.dataset,
+        task="",  # which no task is called
+        response_digest=hashlib.sha256(_encode(said)).hexdigest(),
+        evaluation=first.id,
+    )
+
+
+def bits_of(policy: Probing, tenants: int = 1) -> float | None:
+    """Say how many bits of all answers of a dataset so many tenants are told at most, where sums alone are told.
+
+    A sum of a score from 0 to 1 is one of so many numbers as can be written with its decimals; whoever is told
+    some sums, in whichever way each was asked for, has seen one of so many sequences of them.
+    """
+    if policy.sums is None or policy.digits is None:  # which sums never are
+        return None
+    return policy.sums * math.log2(10**policy.digits + 1) * (1 if policy.pooled else tenants)
+
+
+def left_open(policy: Probing, tasks: int | None = None) -> list[str]:
+    """Say in words what a policy for a dataset, of so many tasks, leaves open, if that is much."""
+    said = []
+    if policy.feedback != "sum" and policy.attempts is None:
+        said.append(
+            "responses may be tried without end, and each is told of: every answer is found out in the end. "
+            'Set attempts, or feedback = "sum"'
+        )
+    bits = bits_of(policy)
+    if bits is not None and tasks is not None and policy.least > tasks:
+        said.append(f"no sum is ever told: it would be over {policy.least} tasks or more, and there are {tasks}")
+    elif bits is not None and tasks is not None and bits >= tasks:
+        said.append(
+            f"{policy.sums} sums of {policy.digits} decimals tell up to {bits:.0f} bits, and a bit is enough for a "
+            f"yes or no: there are {tasks} tasks. Tell fewer sums, or fewer digits"
+        )
+    return said
 
 
 def disclosed(evaluation: Evaluation, policy: Probing) -> Evaluation:

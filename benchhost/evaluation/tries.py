@@ -1,13 +1,14 @@
-"""Responses that are counted: where a policy says how many of a tenant to a task are judged, and which count as one."""
+"""What is counted: where a policy says how many responses to a task are judged, and how many sums are told."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from benchhost.errors import AttemptsUsedUp
+from benchhost.contract import Probing
+from benchhost.errors import AttemptsUsedUp, ResultWithheld
 from benchhost.evaluation.hosted import HostedBenchmark
-from benchhost.evaluation.probing import Policies, try_digest
+from benchhost.evaluation.probing import Policies, counted_for, sum_of, try_digest, whose
 from benchhost.evaluation.under_way import UnderWay
 from benchhost.evaluation.work import Known, Work, digest_of
 from benchhost.store import Evaluation, Store, Try
@@ -35,7 +36,7 @@ class Tries:
         # What lies in a sandbox may be other things at other times, under one digest.
         digest = digest_of(what.digest, claim.run) if isinstance(what, Work) else try_digest(policy, what)
         wanted = Try(
-            tenant=claim.tenant,
+            tenant=counted_for(policy, claim.tenant),
             benchmark=claim.benchmark,
             dataset=claim.dataset,
             task=claim.task,
@@ -45,12 +46,26 @@ class Tries:
         tried = await self._store.try_response(wanted, policy.attempts)
         if not tried.allowed:
             raise AttemptsUsedUp(
-                f"{policy.attempts} different responses to this task were judged, which is all that are for a tenant."
+                f"{policy.attempts} different responses to this task were judged, which is all that are for "
+                f"{whose(policy)}."
             )
         known = await self._outcome_of(tried.first) if policy.fold and tried.first != claim.id else None
         if known is not None and _judged_alike(known, claim):
             return Known(claim.task, claim.response_digest, known)
         return what
+
+    async def count_sum(self, policy: Probing, evaluations: Collection[Evaluation]) -> None:
+        """Count a sum over evaluations, where sums are counted; one of the same results was counted before.
+
+        Raises :class:`~benchhost.errors.ResultWithheld` when it must not be told.
+        """
+        if policy.sums is None:
+            return
+        tried = await self._store.try_response(sum_of(policy, evaluations), policy.sums)
+        if not tried.allowed:
+            raise ResultWithheld(
+                f"{policy.sums} different sums of this dataset were told, which is all that are for {whose(policy)}."
+            )
 
     async def _outcome_of(self, evaluation_id: str) -> Evaluation | None:
         """Wait for an evaluation that was begun, here or elsewhere; ``None`` when it is not scored in the end."""

@@ -1,36 +1,41 @@
 """What an attacker finds out of hidden answers by trying: with the policy of a dataset, and without one.
 
-The attacker is a tenant of the real application and uses its routes alone. It knows which answers there are, as
-an attacker knows the letters of a choice, or small numbers; not which is whose. It tries one after the other at a
-task, and looks for what tells it that it was right: a score, or a sum that is larger than others.
+The attacker is a tenant of the real application, or several, and uses its routes alone. It knows which answers there
+are, as an attacker knows the letters of a choice, or small numbers; not which is whose. How it goes about it is its
+strategy (:mod:`benchhost.integrity.strategies`).
 """
 
 from __future__ import annotations
 
-import random
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from benchhost.contract import Probing
 from benchhost.errors import NotOffered, UsageError
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.evaluation.probing import bits_of
+from benchhost.integrity.attacker import Attacker
 from benchhost.integrity.caller import Caller
+from benchhost.integrity.strategies import STRATEGIES, Strategy, Target
 from benchhost.integrity.tenants import key_of
 from benchhost.server.app import App
 from benchhost.server.host import Host
 from benchhost.settings import Settings
 from benchhost.tasks import sample
 
-STRATEGIES = {"enumerate": "try every answer that occurs in the dataset, at one task after the other"}
-"""How an attacker goes about it."""
-
 TENANT = "attacker"
 
-_JSON = {"content-type": "application/json"}
+SYBIL = "sybil"
+"""The strategy of one who is many tenants: another one, of those by which single scores or sums are attacked."""
+
+OTHERS = 200
+"""Tasks that are not attacked, and are there to be summed up with those that are."""
+
+TENANTS = 10
+"""How many tenants a `sybil` is, unless it is said."""
+
 _text = msgspec.json.Decoder(str | None)
 
 
@@ -38,8 +43,9 @@ class Attack(msgspec.Struct, frozen=True, kw_only=True):
     """What came of an attack under one policy.
 
     Of ``tasks`` that were attacked, ``recovered`` are those whose answer the attacker was told, ``claimed`` those
-    of which it believed so. ``by_chance`` is how many one would hit by a single guess at each. ``guesses`` were
-    submitted, ``refused`` of them not judged.
+    of which it believed so. ``by_chance`` is how many one would hit by a single guess at each. ``guesses``, each a
+    response or a run of them, were submitted, and nothing was told of ``refused`` of them. ``sums`` were told, and
+    ``bits`` is how many bits of all answers they can say at most, if that is bounded.
     """
 
     policy: Probing
@@ -50,6 +56,8 @@ class Attack(msgspec.Struct, frozen=True, kw_only=True):
     claimed: int
     guesses: int
     refused: int
+    sums: int
+    bits: float | None
 
 
 class AttackReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,34 +66,51 @@ class AttackReport(msgspec.Struct, frozen=True, kw_only=True):
     benchmark: str
     dataset: str
     strategy: str
+    tenants: int
     off: Attack
     on: Attack
 
 
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How a dataset is attacked: ``most`` tasks of it, with at most ``guesses`` at each on average.
+
+    The ``strategy`` is one of :data:`STRATEGIES`; that of a sybil is carried out by as many ``tenants``.
+    """
+
+    strategy: str = "enumerate"
+    most: int = 20
+    guesses: int = 100
+    tenants: int = TENANTS
+    seed: int = 0
+
+    @property
+    def attackers(self) -> int:
+        """How many tenants attack."""
+        return self.tenants if self.strategy == SYBIL else 1
+
+    def under(self, policy: Probing) -> Strategy:
+        """Say what to do under a policy: a sybil does what promises most."""
+        name = self.strategy
+        if name == SYBIL:
+            name = "bisect" if policy.feedback == "sum" else "enumerate"
+        return STRATEGIES[name][0]
+
+
 async def attack(
-    settings: Settings,
-    name: str,
-    dataset: str,
-    policy: Probing | None,
-    *,
-    most: int = 20,
-    guesses: int = 100,
-    seed: int = 0,
+    settings: Settings, name: str, dataset: str, policy: Probing | None, plan: Plan | None = None
 ) -> AttackReport:
     """Attack a dataset, first without a policy and then with ``policy``, or the one in force when there is none.
 
-    ``most`` tasks are attacked, with at most ``guesses`` at each. Raises :class:`~benchhost.errors.NotOffered` when
-    the benchmark has no text responses and references, by which the attack is measured, and
-    :class:`~benchhost.errors.UsageError` when no policy is in force.
+    Raises :class:`~benchhost.errors.NotOffered` when the benchmark has no text responses and references, by which
+    the attack is measured, and :class:`~benchhost.errors.UsageError` when no policy is in force.
     """
-    off = await _attacked(settings, name, dataset, Probing(), most, guesses, seed)
-    on = await _attacked(settings, name, dataset, policy, most, guesses, seed)
-    return AttackReport(benchmark=name, dataset=dataset, strategy="enumerate", off=off, on=on)
+    plan = plan or Plan()
+    off = await _attacked(settings, name, dataset, Probing(), plan)
+    on = await _attacked(settings, name, dataset, policy, plan)
+    return AttackReport(benchmark=name, dataset=dataset, strategy=plan.strategy, tenants=plan.attackers, off=off, on=on)
 
 
-async def _attacked(
-    settings: Settings, name: str, dataset: str, policy: Probing | None, most: int, guesses: int, seed: int
-) -> Attack:
+async def _attacked(settings: Settings, name: str, dataset: str, policy: Probing | None, plan: Plan) -> Attack:
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
         given = settings.probing
         if policy is not None:
@@ -114,10 +139,24 @@ async def _attacked(
                     f"no policy is in force for {name}/{dataset}: declare one (Benchmark.probing), set one (the "
                     "setting `probing`), or say which to try, such as --attempts 3"
                 )
-            attacker = _Attacker(caller, await key_of(host, TENANT), name, dataset, held)
-            answers = await _answers(benchmark, dataset, most, seed)
-            rest = [task for task in benchmark.catalogue(dataset).ids if task not in answers]
-            return await attacker.carry_out(answers, rest, guesses, random.Random(seed))
+            answers = await _answers(benchmark, dataset, plan.most, plan.seed)
+            known = sorted(set(answers.values()))
+            keys = [await key_of(host, f"{TENANT}-{number}") for number in range(plan.attackers)]
+            attacker = Attacker(caller, keys, name, dataset, held, plan.guesses * len(answers))
+            others = [task for task in benchmark.catalogue(dataset).ids if task not in answers][:OTHERS]
+            found = await plan.under(held)(attacker, Target(list(answers), others, known, held.least, plan.seed))
+            return Attack(
+                policy=held,
+                tasks=len(answers),
+                candidates=len(known),
+                by_chance=len(answers) / len(known) if known else 0.0,
+                recovered=sum(answers[task] == answer for task, answer in found.items()),
+                claimed=len(found),
+                guesses=attacker.guesses,
+                refused=attacker.refused,
+                sums=attacker.sums,
+                bits=bits_of(held, plan.attackers),
+            )
 
 
 async def _answers(benchmark: HostedBenchmark, dataset: str, most: int, seed: int) -> dict[str, str]:
@@ -133,79 +172,6 @@ async def _answers(benchmark: HostedBenchmark, dataset: str, most: int, seed: in
         if (text := _text.decode(answer.data)) is not None:
             found[task] = text
     return found
-
-
-class _Attacker:
-    """``policy`` is what it knows of the rules: they are published."""
-
-    def __init__(self, caller: Caller, headers: Mapping[str, str], name: str, dataset: str, policy: Probing) -> None:
-        self._caller = caller
-        self._headers = {**headers, **_JSON}
-        self._path = f"/b/{name}/v1"
-        self._dataset = dataset
-        self._policy = policy
-        self._guesses = self._refused = 0
-
-    async def carry_out(
-        self, answers: Mapping[str, str], rest: Sequence[str], guesses: int, chance: random.Random
-    ) -> Attack:
-        """Attack tasks, whose answers are known here to say whether the attacker is right; not the ``rest``."""
-        known = sorted(set(answers.values()))
-        recovered = claimed = 0
-        for task, answer in answers.items():
-            candidates = chance.sample(known, len(known))[:guesses]
-            others = [*rest, *(other for other in answers if other != task)]
-            found = await self._enumerate(task, candidates, others)
-            claimed += found is not None
-            recovered += found == answer
-        return Attack(
-            policy=self._policy,
-            tasks=len(answers),
-            candidates=len(known),
-            by_chance=len(answers) / len(known) if known else 0.0,
-            recovered=recovered,
-            claimed=claimed,
-            guesses=self._guesses,
-            refused=self._refused,
-        )
-
-    async def _enumerate(self, task: str, candidates: Sequence[str], others: Sequence[str]) -> str | None:
-        """Try answers until one is told to be right; where sums alone are told, compare them."""
-        sums: dict[str, float] = {}
-        for number, candidate in enumerate(candidates):
-            run = f"{task}-{number}"
-            judged, score = await self._submit(run, task, candidate)
-            self._guesses += 1
-            if not judged:
-                self._refused += 1
-                return None
-            if score is not None and score >= 1.0:
-                return candidate
-            if score is None and (total := await self._sum(run, others)) is not None:
-                sums[candidate] = total
-                if max(sums.values()) > min(sums.values()):
-                    return max(sums, key=lambda each: sums[each])
-        return None
-
-    async def _submit(self, run: str, task: str, response: str) -> tuple[bool, float | None]:
-        """Submit a guess; say whether it was judged, and the score if that is told."""
-        payload = {"type": "text", "schema": "text", "data": response}
-        status, answer = await self._post(
-            "/evaluate", {"run_id": run, "dataset": self._dataset, "task_id": task, "payload": payload}
-        )
-        result = answer.get("result")
-        return status == 200, None if result is None else float(result["score"])
-
-    async def _sum(self, run: str, others: Sequence[str]) -> float | None:
-        """Have the score of a run told in which all but the guess is the same as before."""
-        for other in others[: self._policy.least - 1]:
-            await self._submit(run, other, "-")
-        status, answer = await self._post("/receipts", {"run_id": run, "dataset": self._dataset})
-        return float(answer["statement"]["score"]) if status == 200 else None
-
-    async def _post(self, path: str, body: Mapping[str, object]) -> tuple[int, dict[str, Any]]:
-        seen = await self._caller.request("POST", f"{self._path}{path}", "", self._headers, msgspec.json.encode(body))
-        return seen.status, msgspec.json.decode(seen.body)
 
 
 def _toml(name: str, policy: Probing) -> str:

@@ -17,6 +17,7 @@ CHECKS = {
     "final-score": "A final score is made of all results, of some, of none, and of nulls.",
     "loop-free": "No `async def` hook keeps the event loop to itself for longer than 0.1 s.",
     "answers-hidden": "No public field of a task contains a hidden one.",
+    "probing-bounded": "What a declared policy of probing lets be told is bounded, and is less than all answers.",
     "environments": "Every task says in which sandbox it is to be attempted.",
     "sandbox-grading": "Tasks are set up and graded in sandboxes.",
 }

@@ -12,6 +12,7 @@ from benchhost.errors import BenchhostError
 from benchhost.evaluation.frames import Answer
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.outcomes import Declined
+from benchhost.evaluation.probing import Policies, left_open
 from benchhost.integrity.checks import CHECKS, Checked, Extent, Finding, Report
 from benchhost.integrity.containment import Containment
 from benchhost.registry import HOOKS
@@ -90,6 +91,7 @@ class _Examination:
 
         await asyncio.gather(*[work() for _ in range(min(AT_ONCE, len(chosen)))])
         containment.judge(self._checks["answers-hidden"])
+        self._weigh_the_policy(dataset, len(ids))
         await self._sum_up(dataset, chosen, results)
 
     async def _examine_task(
@@ -210,6 +212,16 @@ class _Examination:
         if 0 < check.found < check.examined * OF_NOISE:
             check.outcome = "warned"
 
+    def _weigh_the_policy(self, dataset: str, tasks: int) -> None:
+        """Look whether the author's own policy for a dataset bounds what is told; an operator may set another."""
+        policy = Policies().of(self._benchmark, dataset, "")
+        if not policy.limits:
+            return
+        check = self._checks["probing-bounded"]
+        check.look()
+        for said in left_open(policy, tasks):
+            check.find(Finding(said, dataset), "warned")
+
     def _say_what_was_skipped(self) -> None:
         checks = self._checks
         if checks["loads"].outcome == "failed":
@@ -228,6 +240,8 @@ class _Examination:
                 checks[name].skip("responses are not text: evaluate_response is not written")
         elif not checks["reference-full-marks"].examined:
             checks["reference-full-marks"].skip("there is no reference response: reference_response is not written")
+        if not checks["probing-bounded"].examined:
+            checks["probing-bounded"].skip("no policy of probing is declared")
         if self._repeats == 1:
             checks["grading-deterministic"].skip("each response was judged once")
         if not offers("retrieve_task"):

@@ -113,6 +113,7 @@ async def sealed_score(
     if why := may_sum(len(scored), max((each.finished_at or 0.0 for each in scored), default=0.0), policy):
         raise ResultWithheld(why)
     in_sum = policy.feedback == "sum"
+    await evaluator.tries.count_sum(policy, counted.values())
     catalogue = benchmark.catalogue(context.dataset, context.version or None)
     score = await _score(benchmark, context, catalogue, counted)
     statement = _statement(

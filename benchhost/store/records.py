@@ -71,6 +71,10 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     evaluation: Evaluation
 
 
+EVERYBODY = "@everybody"
+"""The tenant of tries that are counted of all tenants together. No caller is ever called that."""
+
+
 class Try(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A response to a task, by which a tenant may find out something. ``evaluation`` is the one that would judge it."""
 

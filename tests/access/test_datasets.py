@@ -60,7 +60,8 @@ def test_a_key_opens_what_it_is_for_and_its_tenant_was_granted(granted, scope, b
 
 
 @pytest.mark.parametrize(
-    "name", ["", "_legacy", "unauthenticated", "@operator", " a", "a ", "a\nb", "a\x00", "a" * 129, None, 1, []]
+    "name",
+    ["", "_legacy", "unauthenticated", "@operator", "@everybody", " a", "a ", "a\nb", "a\x00", "a" * 129, None, 1, []],
 )
 def test_these_can_be_no_tenants(name):
     assert not is_tenant(name)

@@ -214,7 +214,17 @@ def checks(benchhost):
 def test_the_doctor_says_what_is_enforced_here(checks, state) -> None:
     code, found = checks()
     assert code == 0
-    assert list(found) == ["python", "sandboxes", "judge", "access", "uploads", "secrets", "store", "plugins"]
+    assert list(found) == [
+        "python",
+        "sandboxes",
+        "judge",
+        "access",
+        "probing",
+        "uploads",
+        "secrets",
+        "store",
+        "plugins",
+    ]
     sandboxes = "\n".join(found["sandboxes"]["said"])
     assert "isolation " in sandboxes
     assert "limit of memory: " in sandboxes
@@ -234,6 +244,24 @@ def test_the_doctor_tells_of_less_than_the_settings_ask_for(checks, monkeypatch)
     assert "magic" in found["sandboxes"]["said"][0]
     assert found["access"]["outcome"] == "problem"
     assert "BENCHHOST_API_KEY" in found["access"]["said"][0]
+
+
+def test_the_doctor_warns_of_policies_that_bound_little_and_says_what_others_tell(checks, tmp_path) -> None:
+    policies = tmp_path / "probing.toml"
+    policies.write_text('["arithmetic/default"]\nfeedback = "sum"\nsums = 5\n["*/test"]\nattempts = 3\npooled = true\n')
+    code, found = checks("--probing", policies)
+    assert (code, found["probing"]) == (0, {"name": "probing", "outcome": "ok", "said": [
+        "arithmetic/default: sums tell a tenant up to 33 bits of all answers, for scores from 0 to 1",
+        "*/test: all tenants together may guess at each answer 3 times",
+    ]})  # fmt: skip
+    policies.write_text('["arithmetic/default"]\nfold = true\n')
+    code, found = checks("--probing", policies)
+    assert (code, found["probing"]["outcome"]) == (0, "warning")
+    assert "arithmetic/default: responses may be tried without end" in found["probing"]["said"][0]
+    policies.write_text('["arithmetic/default"]\nsums = 3\n')
+    code, found = checks("--probing", policies)
+    assert (code, found["probing"]["outcome"]) == (1, "problem")
+    assert "leave sums out" in found["probing"]["said"][0]
 
 
 def test_the_doctor_asks_the_bucket_of_uploads(checks, monkeypatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from benchhost import Probing
 from benchhost.errors import NotOffered, UsageError
-from benchhost.integrity.attack import attack
+from benchhost.integrity.attack import Plan, attack
 from benchhost.settings import Settings
 from benchhost.testing import install_plugin
 
@@ -44,8 +44,8 @@ def attacked(tmp_path, monkeypatch):
     install_plugin(tmp_path, "riddles", SOURCE + REFERENCE)
     install_plugin(tmp_path, "unmeasurable", SOURCE)
 
-    async def attacked(policy, dataset="default", name="riddles"):
-        return await attack(Settings(), name, dataset, policy, most=8, guesses=8)
+    async def attacked(policy, dataset="default", name="riddles", **plan):
+        return await attack(Settings(), name, dataset, policy, Plan(most=8, guesses=30, **plan))
 
     return attacked
 
@@ -64,11 +64,40 @@ async def test_limited_attempts_leave_the_attacker_with_what_these_would_hit_by_
     assert report.on.guesses == 16 - report.on.recovered
 
 
-async def test_sums_alone_are_compared_by_a_patient_attacker_unless_they_are_rounded(attacked):
-    plain = await attacked(Probing(feedback="sum", least=5))
-    assert plain.on.recovered == 8
-    coarse = await attacked(Probing(feedback="sum", least=5, digits=0))
-    assert coarse.on.recovered == 0
+@pytest.mark.parametrize("strategy", ["difference", "bisect"])
+async def test_sums_alone_tell_every_answer_where_they_are_told_without_end_and_few_where_they_are_counted(
+    attacked, strategy
+):
+    endless = await attacked(Probing(feedback="sum", least=5, sums=10**6, digits=15), strategy=strategy)
+    assert (endless.off.recovered, endless.on.recovered) == (8, 8)
+    by_default = await attacked(Probing(feedback="sum", least=5), strategy=strategy)
+    assert by_default.on.recovered == {"difference": 3, "bisect": 1}[strategy]
+    assert (by_default.on.sums, by_default.on.policy.digits) == (10, 2)
+    few = await attacked(Probing(feedback="sum", least=5, sums=2), strategy=strategy)
+    assert (few.on.recovered, few.on.claimed, few.on.sums) == (0, 0, 2)
+
+
+async def test_single_scores_are_of_no_use_where_sums_alone_are_told(attacked):
+    report = await attacked(Probing(feedback="sum"), strategy="enumerate")
+    assert (report.on.recovered, report.on.guesses, report.on.refused) == (0, 1, 1)
+
+
+async def test_several_tenants_have_the_attempts_of_each_unless_these_are_pooled(attacked):
+    apart = await attacked(Probing(attempts=1, feedback="score"), strategy="sybil", tenants=8)
+    assert (apart.on.recovered, apart.tenants) == (8, 8)
+    pooled = await attacked(Probing(attempts=1, feedback="score", pooled=True), strategy="sybil", tenants=8)
+    alone = await attacked(Probing(attempts=1, feedback="score"))
+    assert (pooled.on.recovered, pooled.on.guesses) == (alone.on.recovered, alone.on.guesses)
+    assert pooled.on.recovered <= 4
+
+
+async def test_several_tenants_are_told_the_sums_of_each_unless_these_are_pooled(attacked):
+    apart = await attacked(Probing(feedback="sum", least=5), strategy="sybil", tenants=12)
+    assert apart.on.recovered == 8
+    pooled = await attacked(Probing(feedback="sum", least=5, pooled=True), strategy="sybil", tenants=12)
+    assert pooled.on.sums == 10
+    assert pooled.on.recovered == 1
+    assert apart.on.bits == pytest.approx(12 * pooled.on.bits)
 
 
 async def test_the_policy_in_force_is_the_one_that_is_tried(attacked):
@@ -99,3 +128,9 @@ def test_the_command_prints_a_table_or_one_document(tmp_path):
     report = json.loads(told.stdout)
     assert (report["off"]["recovered"], report["on"]["policy"]["attempts"]) == (4, 1)
     assert subprocess.run(command, **run).returncode == 2
+    wrong = subprocess.run([*command, "--sums", "3"], **run)
+    assert wrong.returncode == 2
+    assert "sums are counted where feedback is 'sum'" in wrong.stderr
+    lonely = subprocess.run([*command, "--attempts", "1", "--tenants", "3"], **run)
+    assert lonely.returncode == 2
+    assert "--tenants is for --strategy sybil" in lonely.stderr

@@ -57,6 +57,7 @@ async def test_a_sound_benchmark_passes_every_check_that_concerns_it(opened):
         report = await examine(benchmark)
     assert [each.check for each in report.checks] == list(CHECKS)
     assert {each.check: each.outcome for each in report.checks if each.outcome != "passed"} == {
+        "probing-bounded": "skipped",
         "environments": "skipped",
         "sandbox-grading": "skipped",
     }
@@ -108,6 +109,25 @@ async def test_an_answer_in_the_question_is_told_of_unless_it_may_be_there_by_na
     async with opened(TASKS % fields) as benchmark:
         report = await examine(benchmark, repeats=1)
     assert {each.check: each.outcome for each in report.checks}["answers-hidden"] == outcome
+    assert report.sound
+
+
+@pytest.mark.parametrize(
+    "policy, outcome, said",
+    [
+        ("attempts=3", "passed", None),
+        ("feedback='sum', least=5, sums=1", "passed", None),
+        ("fold=True, digits=1", "warned", "responses may be tried without end"),
+        ("feedback='sum', least=5", "warned", "10 sums of 2 decimals tell up to 67 bits"),
+        ("feedback='sum', least=13, sums=1", "warned", "no sum is ever told"),
+    ],
+)
+async def test_a_declared_policy_that_bounds_less_than_there_is_to_know_is_told_of(policy, outcome, said, opened):
+    async with opened(f"probing = {{'*': Probing({policy})}}") as benchmark:
+        report = await examine(benchmark, most=1, repeats=1)
+    [check] = [each for each in report.checks if each.check == "probing-bounded"]
+    assert check.outcome == outcome
+    assert [said in each.said and each.dataset == "default" for each in check.findings] == [True] * (said is not None)
     assert report.sound
 
 

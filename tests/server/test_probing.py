@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +20,8 @@ SOURCE = """
 import random
 from benchhost import *
 
+NAMES = ("default", "few", "score", "sum", "told", "pooled", "later", "fold", "own")
+
 
 class Riddle(Task, kw_only=True):
     answer: str
@@ -27,7 +32,7 @@ class Plugin(Benchmark[Riddle]):
 
     def load_datasets(self):
         tasks = [Riddle(id=f"r{n}", question=f"{n}?", answer=str(n)) for n in range(40)]
-        return {name: tasks for name in ("default", "few", "score", "sum", "later", "fold", "own")}
+        return {name: tasks for name in NAMES}
 
     def evaluate_response(self, task, response):
         right = response.text.strip().lower() == task.answer
@@ -51,6 +56,18 @@ feedback = "sum"
 least = 5
 digits = 2
 
+["riddles/told"]
+feedback = "sum"
+least = 2
+sums = 4
+
+["riddles/pooled"]
+feedback = "sum"
+least = 2
+sums = 3
+attempts = 2
+pooled = true
+
 ["riddles/later"]
 delay = 2.5
 
@@ -73,6 +90,24 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def host(server, make_client):
     return make_client(server.url)
+
+
+@pytest.fixture(scope="module")
+def tenants(server, tmp_path_factory, make_client):
+    """Two tenants of another such host."""
+    state = tmp_path_factory.mktemp("tenants")
+
+    def tenant(name):
+        command = [sys.executable, "-m", "benchhost", "keys", "create", "--tenant", name, "--datasets", "riddles/*"]
+        environ = {**os.environ, "BENCHHOST_STATE": str(state)}
+        key = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout.strip()
+        return {"authorization": f"Bearer {key}"}
+
+    keys = [tenant("acme"), tenant("umbrella")]
+    folder = server.state.parent
+    flags = ("--only", "riddles", "--workers", "2", "--auth", "keys", "--probing", str(folder / "probing.toml"))
+    with serving(state, *flags, plugins=[folder / "plugins"]) as other:
+        yield [make_client(other.url, headers) for headers in keys]
 
 
 def submit(host, dataset, task, response, run="r"):
@@ -145,6 +180,60 @@ def test_results_that_are_told_in_sum_alone_are_told_in_sum_alone(host):
     assert (sealed.json["statement"]["scored"], sealed.json["statement"]["results"]) == (7, 7)
     key = PublicKey.of_pem(host.get("/v1/receipts/key").json["pem"].encode())
     assert verify(sealed.body, key).ok
+
+
+def submit_run(host, dataset, run, wrong=0):
+    """Answer three tasks under a run, so many of them wrongly."""
+    answers = [{"task_id": f"r{n}", "response": "no" if n < wrong else str(n)} for n in range(3)]
+    body = {"run_id": run, "dataset": dataset, "submissions": answers}
+    return host.post("/b/riddles/v1/evaluate-batch", body).json["evaluations"]
+
+
+def sealed(host, dataset, run):
+    return host.post("/b/riddles/v1/receipts", {"run_id": run, "dataset": dataset})
+
+
+def told(answers):
+    """Pick the answers by which a sum was told; all others must say why it was not."""
+    refused = [answer for answer in answers if answer.status != 200]
+    assert {(answer.status, answer.json["type"]) for answer in refused} <= {
+        (403, "urn:benchhost:problem:result-withheld")
+    }
+    return [answer for answer in answers if answer.status == 200]
+
+
+def test_of_many_sums_at_once_at_two_workers_exactly_as_many_are_told_as_the_policy_says(tenants):
+    acme, umbrella = tenants
+    runs = [f"run {n}" for n in range(12)]
+    for n, run in enumerate(runs):
+        submit_run(acme, "told", run, wrong=n % 3)
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda run: (run, sealed(acme, "told", run)), runs))
+    assert len(told([answer for _, answer in answers])) == 4
+    known = {run: answer.json["statement"]["score"] for run, answer in answers if answer.status == 200}
+    with ThreadPoolExecutor(12) as pool:
+        again = list(pool.map(lambda run: (run, sealed(acme, "told", run)), runs * 4))
+    assert {run: answer.json["statement"]["score"] for run, answer in again if answer.status == 200} == known, (
+        "what was told before is told again, and nothing else"
+    )
+    assert "4 different sums of this dataset were told, which is all that are for a tenant" in next(
+        answer.json["detail"] for _, answer in again if answer.status == 403
+    )
+    submit_run(umbrella, "told", "another")
+    assert sealed(umbrella, "told", "another").status == 200, "which is another tenant"
+
+
+def test_sums_and_attempts_of_all_tenants_are_counted_together_where_they_are_pooled(tenants):
+    acme, umbrella = tenants
+    for host, name in ((acme, "a"), (umbrella, "u")):
+        for n in range(6):
+            assert {each["status"] for each in submit_run(host, "pooled", f"{name}{n}", wrong=n % 2)} == {"evaluated"}
+    asked = [(host, f"{name}{n}") for n in range(6) for host, name in ((acme, "a"), (umbrella, "u"))]
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda each: sealed(each[0], "pooled", each[1]), asked))
+    assert len(told(answers)) == 3
+    third = [submit(host, "pooled", "r0", "a third response").status for host in (acme, umbrella)]
+    assert third == [403, 403], "of which two were judged, whoever sent them"
 
 
 def test_a_result_is_told_after_its_delay_and_not_before(host):
