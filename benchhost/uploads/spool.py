@@ -14,11 +14,12 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar, TypeVarTuple
 
+import anyio
 import anyio.to_thread
 import msgspec
 
@@ -26,6 +27,9 @@ from benchhost.errors import Malformed, UploadsFailed, UploadSpaceFull
 from benchhost.uploads.places import tenant_of
 from benchhost.uploads.protocol import EXPIRES_IN, Announced, Hold, must_fit
 from benchhost.uploads.signing import Permit
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 PATH = "/v1/uploads"
 """Where the host takes what is put to a signed URL."""
@@ -38,6 +42,9 @@ LEAST = 64 * 1024
 
 SPARE = 256 * 1024 * 1024
 """Bytes of the disk that uploads leave to others, such as the database."""
+
+THREADS = 8
+"""Files that are worked on at once: however many uploads come, the threads of others, such as sandboxes, stay free."""
 
 _ARRIVING = ".part"
 _LOCK = "lock"
@@ -59,6 +66,7 @@ class Spool:
         self._secret = secret
         self._per_tenant = per_tenant
         self._kept = kept
+        self._threads = anyio.CapacityLimiter(THREADS)
 
     @property
     def sweeps_every(self) -> float:
@@ -96,44 +104,48 @@ class Spool:
         announced, :class:`~benchhost.errors.UploadSpaceFull`, and what ``pieces`` raises.
         """
         tenant = self._folder_of(permit.key)
-        arriving = await _in_thread(_Arriving, tenant, length, self._per_tenant)
+        arriving = await self._in_thread(_Arriving, tenant, length, self._per_tenant)
         try:
             waiting = bytearray()
             async for piece in pieces:
                 waiting += piece
                 if len(waiting) >= AT_ONCE:
-                    await _in_thread(arriving.write, waiting)
+                    await self._in_thread(arriving.write, waiting)
                     waiting = bytearray()
-            await _in_thread(arriving.write, waiting)
+            await self._in_thread(arriving.write, waiting)
             received = arriving.received
             if received.size != length:
                 raise Malformed("the body ended early")
             if permit.sha256 not in (None, received.sha256):
                 raise Malformed("its SHA-256 is not the one that was announced")
-            await _in_thread(arriving.keep_as, _name_of(permit.benchmark, permit.key))
+            await self._in_thread(arriving.keep_as, _name_of(permit.benchmark, permit.key))
         finally:
             arriving.close()
         return received
 
     async def read(self, benchmark: str, key: str, hold: Hold) -> bytes | None:
-        file = await _in_thread(_opened, self._folder_of(key) / _name_of(benchmark, key), time.time() - self._kept)
+        file = await self._in_thread(_opened, self._folder_of(key) / _name_of(benchmark, key), time.time() - self._kept)
         if file is None:
             return None
         with file:
             size = os.fstat(file.fileno()).st_size
             must_fit(size, self.largest)
             hold(size)
-            return await _in_thread(file.read, size)
+            return await self._in_thread(file.read, size)
 
     async def sweep(self) -> int:
         """Delete what was kept long enough, and what will never be whole; return how many files those were."""
-        return await _in_thread(self._sweep)
+        return await self._in_thread(self._sweep)
 
     def _sweep(self) -> int:
         if not self._folder.is_dir():
             return 0
         until = time.time() - self._kept
         return sum(_sweep(tenant, until) for tenant in self._folder.iterdir() if tenant.is_dir())
+
+    async def _in_thread(self, call: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Call what blocks, and wait for its end, also when the request is cancelled, before its file is closed."""
+        return await anyio.to_thread.run_sync(call, *arguments, limiter=self._threads)
 
     def _folder_of(self, key: str) -> Path:
         return self._folder / _name_of(tenant_of(key))
@@ -303,7 +315,3 @@ def _alone(folder: Path) -> Iterator[None]:
 def _name_of(*parts: str) -> str:
     """Make a name of a file that tells nothing and cannot be chosen."""
     return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
-
-
-_in_thread = anyio.to_thread.run_sync
-"""Blocking work is waited for to its end, also by a request that is cancelled, before its file is closed."""

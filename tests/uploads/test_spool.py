@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from benchhost.errors import Busy, Malformed, TooLarge, UploadRefused, UploadsFailed, UploadSpaceFull
@@ -217,6 +218,20 @@ async def test_a_disk_that_is_nearly_full_is_left_to_others(spool, monkeypatch):
     with pytest.raises(UploadSpaceFull, match="The host has no room"):
         await put(spool, b"x")
     assert files(spool) == []
+
+
+async def test_however_many_wait_for_a_tenant_s_turn_the_threads_of_others_are_free(tmp_path):
+    spool = spool_in(tmp_path, per_tenant=2**30)
+    await put(spool, b"x")
+    [path] = files(spool)
+    async with anyio.create_task_group() as tasks:
+        with module._alone(path.parent):
+            for n in range(50):
+                tasks.start_soon(put, spool, b"x", f"{n}")
+            await anyio.wait_all_tasks_blocked()
+            assert spool._threads.borrowed_tokens == module.THREADS
+            assert anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+    assert len(files(spool)) == 51
 
 
 async def test_the_disk_has_room_for_what_is_arriving_before_it_comes(spool):
