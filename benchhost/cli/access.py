@@ -75,6 +75,8 @@ def audit(tenant: str | None, limit: int, as_json: bool, config: Path | None, **
             click.echo(f"  key {key['id']}  {key_line(key)}")
         for quota in each["quotas"]:
             click.echo(f"  quota {line_of(quota).partition('  ')[2]}")
+    if tenant is not None and not told["tenants"]:
+        click.echo(f"{tenant}  unknown here: nothing was granted, no key was made, and no allowlist has the name")
     if told["log"]:
         click.echo("changes, the newest first:")
     for event in told["log"]:

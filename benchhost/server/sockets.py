@@ -44,7 +44,7 @@ from benchhost.server.sandbox_access import ProviderDisabled, place_of
 from benchhost.server.socket import Gone, Socket
 from benchhost.store import Evaluation
 from benchhost.tasks import Catalogue
-from benchhost.wire.bodies import malformed
+from benchhost.wire.bodies import TOO_DEEP, malformed
 from benchhost.wire.sockets import LARGEST_FRAME, InstanceFrame, ResponseFrame, chunk
 from benchhost.wire.vals import DatasetVersion
 
@@ -86,7 +86,9 @@ class Conversation:
             return decoder.decode(self._frame)
         except msgspec.ValidationError as error:
             raise malformed(str(error), "frame") from None
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except RecursionError:
+            raise Malformed(TOO_DEEP, ("frame",)) from None
+        except (msgspec.DecodeError, UnicodeError):
             raise Malformed("not valid JSON", ("frame",)) from None
 
     async def known(self, dataset: str | None, task_id: str) -> Catalogue:

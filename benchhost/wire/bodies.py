@@ -11,6 +11,8 @@ from benchhost.errors import Malformed
 
 T = TypeVar("T")
 
+TOO_DEEP = "is nested too deeply"
+"""What is said of JSON that has more levels than are read, about a thousand, be it valid or not."""
 
 _PATH = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>[^\]]*)\]")
@@ -27,7 +29,9 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes | memoryview) -> T:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise malformed(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except RecursionError:
+        raise Malformed(f"the body {TOO_DEEP}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise Malformed("the body is not valid JSON") from None
 
 

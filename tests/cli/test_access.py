@@ -153,6 +153,7 @@ def test_an_audit_tells_who_may_use_what_by_which_keys_and_what_was_changed(benc
     assert [event["kind"] for event in told["log"]] == ["key-revoked", "key-created", "grant"]
     assert [tenant["tenant"] for tenant in told["tenants"]] == ["acme"]
     assert len(benchhost("audit", "--json", "--limit", "2").json["log"]) == 2
+    assert re.search(r"^acne  unknown here: ", benchhost("audit", "--tenant", "acne").out, re.MULTILINE)
 
 
 def test_an_audit_says_what_a_server_would_refuse_to_start_with(benchhost, monkeypatch):
