@@ -163,7 +163,7 @@ async def _uploads(settings: Settings) -> Checkup:
             return Checkup("uploads", "ok", [f"kept here for {settings.keep_uploads:g} s, {each}"])
         uploads = uploads_of(settings)
         assert uploads is not None
-        await uploads.read("benchhost", Place("", "doctor", "asks", "for").key("nothing"), lambda _: None)
+        await uploads.read("benchhost", Place("", "doctor", "asks", "for").key("nothing"))
     except BenchhostError as error:
         return Checkup("uploads", "problem", [str(error)])
     rule = "nothing is deleted there by the host: it takes a rule of the bucket"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -21,15 +24,47 @@ MARGIN = 300.0
 """Seconds that a sandbox outlives the hooks that work in it, should nobody delete it."""
 
 
+class Content(Protocol):
+    """What a submission holds. ``sha256``, in hexadecimal, is known before any of it need be in memory."""
+
+    @property
+    def sha256(self) -> str: ...
+
+    def held(self) -> AbstractAsyncContextManager[bytes]:
+        """Hold all of it in memory, for as long as it takes to place it."""
+
+
+class Inline:
+    """Content that came with its request."""
+
+    def __init__(self, data: bytes) -> None:
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self._data = data
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[bytes]:
+        yield self._data
+
+
 class InFreshSandbox(Work):
     """A submission that is placed in a fresh sandbox of the host's own, set up for the task, and judged there.
 
     The sandbox reaches no network, and is deleted when the judging has ended, however that was.
     """
 
-    def __init__(self, task: str, submission: Submission, sandboxes: OwnSandboxes, tenant: str) -> None:
-        super().__init__(task, digest_of("submission", submission.type, submission.schema, submission.data))
-        self._submission = submission
+    def __init__(
+        self,
+        task: str,
+        kind: Literal["text", "artifact"],
+        schema: str,
+        content: Content,
+        sandboxes: OwnSandboxes,
+        tenant: str,
+    ) -> None:
+        super().__init__(task, digest_of("submission", kind, schema, content.sha256))
+        self._kind = kind
+        self._schema = schema
+        self._content = content
         self._sandboxes = sandboxes
         self._tenant = tenant
 
@@ -42,8 +77,11 @@ class InFreshSandbox(Work):
             body = msgspec.msgpack.encode(place)
             if benchmark.offers("setup_task"):
                 await benchmark.call("setup_task", dataset=dataset, task=self.task, body=body, tell=tell)
-            placing = msgspec.msgpack.encode(msgspec.structs.replace(place, submission=self._submission))
-            await benchmark.call("place_submission", dataset=dataset, task=self.task, body=placing, tell=tell)
+            async with self._content.held() as data:
+                submission = Submission(self._kind, self._schema, data)
+                placing = msgspec.msgpack.encode(msgspec.structs.replace(place, submission=submission))
+                await benchmark.call("place_submission", dataset=dataset, task=self.task, body=placing, tell=tell)
+            del data, submission, placing  # judging may take an hour
             return await benchmark.call("evaluate_instance", dataset=dataset, task=self.task, body=body, tell=tell)
 
     def _spec(self, benchmark: HostedBenchmark, told: RetrievedTask) -> SandboxSpec:

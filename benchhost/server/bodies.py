@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from benchhost.errors import Busy, Malformed, TooLarge
 from benchhost.server.refused import TooSlow
@@ -88,14 +87,6 @@ class Room:
     def __init__(self, bodies: Bodies) -> None:
         self.size = 0
         self._bodies = bodies
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.let_go()
 
     def take(self, size: int) -> None:
         """Hold so many bytes more.

@@ -155,9 +155,8 @@ async def evaluate(call: Call) -> Reply:
         raise NotFound(f"Task not found: {request.task_id[:200]}")
     context = Context(call.tenant, catalogue.name, request.run_id, catalogue.version or "")
     host = call.host
-    with host.read_back.room() as room:
-        what = await submitted(call.benchmark, host.sandboxes, host.uploads, room, context, request)
-        evaluation = await host.evaluator.evaluate(call.benchmark, context, what)
+    what = await submitted(call.benchmark, host.sandboxes, host.uploads, host.upload_turns, context, request)
+    evaluation = await host.evaluator.evaluate(call.benchmark, context, what)
     evaluation = call.host.evaluator.told(call.benchmark, catalogue.name, evaluation)
     verdict = _Verdict(
         request.run_id,

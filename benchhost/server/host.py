@@ -29,6 +29,7 @@ from benchhost.server.policy import policy_of
 from benchhost.server.probing import read_probing
 from benchhost.server.sandboxes import own_provider
 from benchhost.server.secrets import secret
+from benchhost.server.submissions import turns_of_uploads
 from benchhost.server.uploads import uploads_of
 from benchhost.settings import Settings
 from benchhost.store import DATABASE, Store, open_store
@@ -63,7 +64,7 @@ class Host:
         self._on_fault: Callable[[Fault], None] = _tell if log_faults else lambda _: None
         self.largest_body = settings.max_body_mb * 1024 * 1024
         self.bodies = Bodies(self.largest_body, settings.read_timeout)
-        self.read_back = Bodies(settings.max_upload_bytes, settings.read_timeout)
+        self.upload_turns = turns_of_uploads()
         self.heads = Heads(settings)
         self.connections = Connections(settings.port, settings.max_connections_per_peer)
 

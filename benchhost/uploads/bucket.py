@@ -6,13 +6,19 @@ AWS Signature Version 4 cannot say, the size and the digest of what is put, the 
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
-from benchhost.errors import SettingsError, UploadsFailed
-from benchhost.uploads.protocol import EXPIRES_IN, Announced, Hold, must_fit
+from benchhost.errors import BenchhostError, SettingsError, UploadsFailed
+from benchhost.uploads.protocol import EXPIRES_IN, Announced, must_fit
+
+AT_ONCE = 1024 * 1024
+"""Bytes that are held of an object while it is digested."""
 
 CONNECT_WITHIN, ANSWER_WITHIN = "5s", "120s"
 """How long a connection, and a request, may take."""
@@ -41,21 +47,35 @@ class Bucket:
         except Exception as error:  # it has many, and each says that the bucket cannot be used
             raise UploadsFailed(f"the bucket {self._name} cannot be signed for: {error}") from error
 
-    async def read(self, benchmark: str, key: str, hold: Hold) -> bytes | None:
+    async def digest(self, benchmark: str, key: str) -> str | None:
+        digest = hashlib.sha256()
+        async with self._found(benchmark, key) as found:
+            if found is None:
+                return None
+            async for part in found.stream(min_chunk_size=AT_ONCE):
+                digest.update(part)
+        return digest.hexdigest()
+
+    async def read(self, benchmark: str, key: str) -> bytes | None:
+        async with self._found(benchmark, key) as found:
+            return None if found is None else bytes(await found.bytes_async())
+
+    @asynccontextmanager
+    async def _found(self, benchmark: str, key: str) -> AsyncIterator[Any]:
+        """Find an object of a size that may be read, or ``None``; say of what fails meanwhile what it means."""
         from obstore import get_async
         from obstore.exceptions import NotFoundError
 
         try:
-            found = await get_async(self._store, _path(benchmark, key))
-        except (FileNotFoundError, NotFoundError):
-            return None
-        except Exception as error:  # likewise
-            raise UploadsFailed(f"the bucket {self._name} cannot be read: {error}") from error
-        size = found.meta["size"]
-        must_fit(size, self.largest)
-        hold(size)
-        try:
-            return bytes(await found.bytes_async())
+            try:
+                found: Any = await get_async(self._store, _path(benchmark, key))
+            except (FileNotFoundError, NotFoundError):
+                found = None
+            else:
+                must_fit(found.meta["size"], self.largest)
+            yield found
+        except BenchhostError:
+            raise
         except Exception as error:  # likewise
             raise UploadsFailed(f"the bucket {self._name} cannot be read: {error}") from error
 

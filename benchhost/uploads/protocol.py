@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -11,9 +10,6 @@ from benchhost.errors import TooLarge
 
 EXPIRES_IN = 3600
 """Seconds for which the URL of an upload is good."""
-
-Hold = Callable[[int], None]
-"""Told of the bytes that are about to be read into memory; it may refuse by an error."""
 
 
 def must_fit(size: int, most: int) -> None:
@@ -46,8 +42,15 @@ class Uploads(Protocol):
         Raises :class:`~benchhost.errors.TooLarge` and :class:`~benchhost.errors.UploadsFailed`.
         """
 
-    async def read(self, benchmark: str, key: str, hold: Hold) -> bytes | None:
+    async def digest(self, benchmark: str, key: str) -> str | None:
+        """Digest an upload as it is read, so that none of it is kept in memory; ``None`` when there is none.
+
+        It is its SHA-256 in hexadecimal. Raises :class:`~benchhost.errors.TooLarge` and
+        :class:`~benchhost.errors.UploadsFailed`.
+        """
+
+    async def read(self, benchmark: str, key: str) -> bytes | None:
         """Read an upload; ``None`` when there is none under the key.
 
-        Raises :class:`~benchhost.errors.TooLarge`, :class:`~benchhost.errors.UploadsFailed`, and what ``hold`` raises.
+        Raises :class:`~benchhost.errors.TooLarge` and :class:`~benchhost.errors.UploadsFailed`.
         """

@@ -16,8 +16,9 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -25,7 +26,7 @@ import msgspec
 
 from benchhost.errors import Malformed, UploadsFailed, UploadSpaceFull
 from benchhost.uploads.places import tenant_of
-from benchhost.uploads.protocol import EXPIRES_IN, Announced, Hold, must_fit
+from benchhost.uploads.protocol import EXPIRES_IN, Announced, must_fit
 from benchhost.uploads.signing import Permit
 
 T = TypeVar("T")
@@ -123,15 +124,21 @@ class Spool:
             arriving.close()
         return received
 
-    async def read(self, benchmark: str, key: str, hold: Hold) -> bytes | None:
-        file = await self._in_thread(_opened, self._folder_of(key) / _name_of(benchmark, key), time.time() - self._kept)
+    async def digest(self, benchmark: str, key: str) -> str | None:
+        return await self._of_file(benchmark, key, _digested)
+
+    async def read(self, benchmark: str, key: str) -> bytes | None:
+        return await self._of_file(benchmark, key, BufferedReader.read)
+
+    async def _of_file(self, benchmark: str, key: str, take: Callable[[BufferedReader], T]) -> T | None:
+        """Take something from the file of an upload, if there is one."""
+        path, since = self._folder_of(key) / _name_of(benchmark, key), time.time() - self._kept
+        file = await self._in_thread(_opened, path, since)
         if file is None:
             return None
         with file:
-            size = os.fstat(file.fileno()).st_size
-            must_fit(size, self.largest)
-            hold(size)
-            return await self._in_thread(file.read, size)
+            must_fit(os.fstat(file.fileno()).st_size, self.largest)  # nobody writes to what has its name
+            return await self._in_thread(take, file)
 
     async def sweep(self) -> int:
         """Delete what was kept long enough, and what will never be whole; return how many files those were."""
@@ -224,7 +231,7 @@ def _reserve(file: int, length: int) -> None:
         os.ftruncate(file, length)
 
 
-def _opened(path: Path, since: float) -> BinaryIO | None:
+def _opened(path: Path, since: float) -> BufferedReader | None:
     """Open an upload to be read, unless there is none that was put after a time."""
     with _told():
         try:
@@ -235,6 +242,10 @@ def _opened(path: Path, since: float) -> BinaryIO | None:
             file.close()
             return None
         return file
+
+
+def _digested(file: BufferedReader) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -11,12 +11,14 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import psutil
 import pytest
 
 from benchhost.errors import SettingsError
+from benchhost.server.submissions import CHANGED
 from benchhost.server.uploads import check_uploads
 from benchhost.settings import Settings, load
 from benchhost.testing import install_plugin, serving
@@ -402,6 +404,85 @@ def test_what_was_uploaded_is_judged_after_a_restart_and_gone_after_its_time(tmp
         while [path for path in (tmp_path / "uploads").rglob("*") if path.is_file() and path.name != "lock"]:
             assert time.monotonic() < end, "what is too old is deleted at the start"
             time.sleep(0.05)
+
+
+PATIENT = """
+import asyncio
+import os
+
+
+class Patient(Plugin):
+    async def setup_task(self, task, sandbox):
+        if task.id == "u":
+            await self.until_told()
+
+    async def evaluate_instance(self, task, sandbox):
+        if task.id == "t":
+            await self.until_told()
+        async for chunk in super().evaluate_instance(task, sandbox):
+            yield chunk
+
+    async def until_told(self):
+        with open({go!r} + ".begun", "a") as begun:
+            begun.write("x")
+        while not os.path.exists({go!r}):
+            await asyncio.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def patient(tmp_path, folders):
+    """A plugin that waits for a file, with ``t`` to judge it, with ``u`` to set its sandbox up; and that file."""
+    go, plugins = tmp_path / "go", tmp_path / "plugins"
+    install_plugin(plugins, "bench", BENCH + PATIENT.format(go=str(go)), attribute="Patient")
+    install_plugin(plugins, "quick", BENCH)
+    folders.install(plugins)
+    return plugins, go
+
+
+def begun(go, number):
+    """Wait until so many wait for the file."""
+    end = time.monotonic() + 30
+    path = go.with_suffix(".begun")
+    while not path.exists() or path.stat().st_size < number:
+        assert time.monotonic() < end, f"{number} have begun"
+        time.sleep(0.02)
+
+
+def test_however_many_uploads_wait_for_their_verdict_another_is_judged(tmp_path, patient, make_client):
+    plugins, go = patient
+    flags = ["--only", "bench,quick", "--sandbox", "folders", "--max-upload-bytes", str(LARGEST)]
+    with serving(tmp_path / "state", *flags, plugins=[plugins]) as server, ThreadPoolExecutor(6) as threads:
+        caller = Caller(make_client(server.url))
+        contents = [bytes([n]) * LARGEST for n in range(6)]
+        keys = [caller.uploaded(content, filename=f"{n}") for n, content in enumerate(contents)]
+        waiting = [threads.submit(Caller(make_client(server.url)).evaluate, key) for key in keys]
+        try:
+            begun(go, 6)
+            run = {"run": "other", "bench": "quick"}
+            other = caller.evaluate(caller.uploaded(b"y" * LARGEST, **run), **run)
+            assert other.json["result"]["feedback"] == told_of(b"y" * LARGEST)
+        finally:
+            go.touch()
+        told = [each.result(30).json["result"]["feedback"] for each in waiting]
+        assert told == [told_of(content) for content in contents]
+
+
+def test_what_is_replaced_while_it_waits_is_not_judged_as_what_it_was(tmp_path, patient, make_client):
+    plugins, go = patient
+    flags = ["--only", "bench", "--sandbox", "folders"]
+    with serving(tmp_path / "state", *flags, plugins=[plugins]) as server, ThreadPoolExecutor(1) as threads:
+        caller = Caller(make_client(server.url))
+        key = caller.uploaded(b"first", task="u")
+        waiting = threads.submit(Caller(make_client(server.url)).evaluate, key, task="u")
+        try:
+            begun(go, 1)
+            caller.uploaded(b"second", task="u")
+        finally:
+            go.touch()
+        told = waiting.result(30).json
+        assert (told["status"], told["errors"]) == ("error", [CHANGED])
+        assert caller.evaluate(key, task="u").json["result"]["feedback"] == told_of(b"second")
 
 
 def test_a_host_without_uploads_says_what_its_clients_know(tmp_path, plugins, make_client):

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from benchhost.errors import Busy, Malformed, TooLarge, UploadRefused, UploadsFailed, UploadSpaceFull
+from benchhost.errors import Malformed, TooLarge, UploadRefused, UploadsFailed, UploadSpaceFull
 from benchhost.uploads import Announced, Permit, Place, Received, Spool
 from benchhost.uploads import spool as module
 
@@ -51,7 +51,7 @@ async def put(spool, content, name="a", tenant="acme"):
 
 
 async def read(spool, name="a", tenant="acme", benchmark="bench"):
-    return await spool.read(benchmark, key_of(name, tenant), lambda size: None)
+    return await spool.read(benchmark, key_of(name, tenant))
 
 
 def files(spool):
@@ -61,9 +61,8 @@ def files(spool):
 async def test_what_is_received_is_read_whoever_reads_it(spool, tmp_path):
     received = await spool.receive(permit(), 6, pieces(b"abc", b"", b"def"))
     assert received == Received(6, hashlib.sha256(b"abcdef").hexdigest())
-    held = []
-    assert await spool_in(tmp_path).read("bench", key_of(), held.append) == b"abcdef"
-    assert held == [6]
+    assert await spool_in(tmp_path).read("bench", key_of()) == b"abcdef"
+    assert await spool_in(tmp_path).digest("bench", key_of()) == received.sha256
     assert await read(spool, "b") is None
     assert await read(spool, tenant="rival") is None
     assert await read(spool, benchmark="another") is None
@@ -289,20 +288,12 @@ def test_what_a_killed_process_was_writing_is_swept_and_not_before(spool):
     assert len(files(spool)) == 1
 
 
-async def test_whoever_holds_it_may_refuse_to(spool):
-    await put(spool, b"x")
-
-    def refuse(size):
-        raise Busy("too many", 1.0)
-
-    with pytest.raises(Busy):
-        await spool.read("bench", key_of(), refuse)
-
-
 async def test_what_is_larger_than_is_read_now_is_too_large(spool, tmp_path):
     await put(spool, b"x" * 11)
     with pytest.raises(TooLarge):
         await read(spool_in(tmp_path, largest=10))
+    with pytest.raises(TooLarge):
+        await spool_in(tmp_path, largest=10).digest("bench", key_of())
 
 
 async def test_a_folder_that_cannot_be_used_is_a_failure_that_is_told(tmp_path):
