@@ -38,8 +38,15 @@ COLOURS = {"passed": "green", "warned": "yellow", "failed": "red", "skipped": "b
     metavar="N",
     help="How often each response is judged.  [default: 3]",
 )
+@click.option(
+    "--sandboxed",
+    type=click.IntRange(0),
+    default=5,
+    metavar="N",
+    help="Tasks of each dataset that are set up and judged in sandboxes; 0 is without.  [default: 5]",
+)
 @as_json
-@settings_options("load_timeout", "graders")
+@settings_options("load_timeout", "graders", "sandbox", "min_isolation")
 def check(name: str, config: Path | None, as_json: bool, everything: bool, **flags: Any) -> None:
     """Check that a benchmark is sound before anyone submits to it.
 
@@ -48,18 +55,24 @@ def check(name: str, config: Path | None, as_json: bool, everything: bool, **fla
     """
     from benchhost import log
     from benchhost.integrity.health import examine
-    from benchhost.integrity.opening import opened_benchmark
+    from benchhost.integrity.opening import opened_benchmark, opened_sandboxes
 
     datasets, most = flags.pop("datasets"), flags.pop("sample")
-    seed, repeats = flags.pop("seed"), flags.pop("repeats")
+    seed, repeats, sandboxed = flags.pop("seed"), flags.pop("repeats"), flags.pop("sandboxed")
 
     settings = read(config, flags)
     log.configure("critical", settings.log_format)  # what hooks raise is told in the report
 
     async def carry_out() -> Report:
-        async with opened_benchmark(settings, name) as benchmark:
+        async with opened_benchmark(settings, name) as benchmark, opened_sandboxes(settings, benchmark) as sandboxes:
             return await examine(
-                benchmark, datasets=datasets, most=None if everything else most, seed=seed, repeats=repeats
+                benchmark,
+                datasets=datasets,
+                most=None if everything else most,
+                seed=seed,
+                repeats=repeats,
+                sandboxes=sandboxes if sandboxed else None,
+                sandboxed=sandboxed,
             )
 
     report = asyncio.run(carry_out())

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from benchhost.contract import SandboxSpec, Submission
+from benchhost.contract import Submission
 from benchhost.evaluation.environments import environment_of, spec_of
-from benchhost.evaluation.frames import Answer
+from benchhost.evaluation.frames import Answer, InSandbox
 from benchhost.evaluation.own_sandboxes import OwnSandboxes
 from benchhost.evaluation.work import Work, digest_of
 from benchhost.wire.vals import RetrievedTask
@@ -70,10 +70,7 @@ class InFreshSandbox(Work):
 
     async def judge(self, benchmark: HostedBenchmark, dataset: str, tell: Tell, resume_state: bytes | None) -> Answer:
         # How far an interrupted attempt had come is of no use: its sandbox is gone, and all is done again.
-        told = await benchmark.call("evaluation_environment", dataset=dataset, task=self.task)
-        spec = self._spec(benchmark, msgspec.json.decode(told.data, type=RetrievedTask))
-        async with self._sandboxes.lent(self._tenant, spec) as sandbox:
-            place = self._sandboxes.place(sandbox.id)
+        async with fresh_sandbox(benchmark, dataset, self.task, self._sandboxes, self._tenant) as place:
             body = msgspec.msgpack.encode(place)
             if benchmark.offers("setup_task"):
                 await benchmark.call("setup_task", dataset=dataset, task=self.task, body=body, tell=tell)
@@ -84,7 +81,20 @@ class InFreshSandbox(Work):
             del data, submission, placing  # judging may take an hour
             return await benchmark.call("evaluate_instance", dataset=dataset, task=self.task, body=body, tell=tell)
 
-    def _spec(self, benchmark: HostedBenchmark, told: RetrievedTask) -> SandboxSpec:
-        setup, evaluation = benchmark.timeouts
-        spec = spec_of(environment_of(told), {"benchhost-benchmark": benchmark.name})
-        return msgspec.structs.replace(spec, idle_timeout=None, lifetime=2 * setup + evaluation + MARGIN)
+
+@asynccontextmanager
+async def fresh_sandbox(
+    benchmark: HostedBenchmark, dataset: str, task: str, sandboxes: OwnSandboxes, tenant: str
+) -> AsyncIterator[InSandbox]:
+    """Make a sandbox in which something is judged, without a network. It is deleted at the end, however that is.
+
+    Raises what :meth:`~benchhost.evaluation.hosted.HostedBenchmark.call` and
+    :meth:`~benchhost.evaluation.own_sandboxes.OwnSandboxes.lent` raise.
+    """
+    told = await benchmark.call("evaluation_environment", dataset=dataset, task=task)
+    environment = environment_of(msgspec.json.decode(told.data, type=RetrievedTask))
+    setup, evaluation = benchmark.timeouts
+    spec = spec_of(environment, {"benchhost-benchmark": benchmark.name})
+    spec = msgspec.structs.replace(spec, idle_timeout=None, lifetime=2 * setup + evaluation + MARGIN)
+    async with sandboxes.lent(tenant, spec) as sandbox:
+        yield sandboxes.place(sandbox.id)

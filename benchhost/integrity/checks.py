@@ -11,7 +11,7 @@ CHECKS = {
     "prompts-render": "Every task has a prompt, a text that is not empty.",
     "hooks-answer": "No hook raises, overruns its time, ends its process or returns something unusable.",
     "reference-full-marks": "The reference response to every task scores full marks: 1 or more, and not as failed.",
-    "silence-not-full-marks": "Neither an empty response nor one of blanks scores full marks.",
+    "silence-not-full-marks": "No empty response scores full marks, and no sandbox in which nothing was done.",
     "noise-not-full-marks": "Responses of noise score full marks in less than one case in ten.",
     "grading-deterministic": "The same response to the same task is judged alike, however often.",
     "final-score": "A final score is made of all results, of some, of none, and of nulls.",
@@ -19,7 +19,7 @@ CHECKS = {
     "answers-hidden": "No public field of a task contains a hidden one.",
     "probing-bounded": "What a declared policy of probing lets be told is bounded, and is less than all answers.",
     "environments": "Every task says in which sandbox it is to be attempted.",
-    "sandbox-grading": "Tasks are set up and graded in sandboxes.",
+    "sandbox-grading": "Tasks are set up and judged in fresh sandboxes, as submissions are.",
 }
 """Every check with what it promises when it is passed."""
 

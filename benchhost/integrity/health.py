@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -12,10 +11,12 @@ from benchhost.errors import BenchhostError
 from benchhost.evaluation.frames import Answer
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.outcomes import Declined
+from benchhost.evaluation.own_sandboxes import OwnSandboxes
 from benchhost.evaluation.probing import Policies, left_open
 from benchhost.integrity.checks import CHECKS, Checked, Extent, Finding, Report
 from benchhost.integrity.containment import Containment
-from benchhost.registry import HOOKS
+from benchhost.integrity.marks import is_full, marks, worthless
+from benchhost.integrity.sandboxed import Sandboxed
 from benchhost.tasks import sample
 from benchhost.wire.vals import PublicResult
 
@@ -34,26 +35,40 @@ _revealed = msgspec.json.Decoder(dict[str, dict[str, object]])
 
 
 async def examine(
-    benchmark: HostedBenchmark, *, datasets: Sequence[str] = (), most: int | None = 200, seed: int = 0, repeats: int = 3
+    benchmark: HostedBenchmark,
+    *,
+    datasets: Sequence[str] = (),
+    most: int | None = 200,
+    seed: int = 0,
+    repeats: int = 3,
+    sandboxes: OwnSandboxes | None = None,
+    sandboxed: int = 5,
 ) -> Report:
     """Examine a benchmark: ``most`` tasks of each dataset by a sample, or all of them.
 
     ``datasets`` names those that are meant, all when it is empty; ``repeats`` is how often each response
-    is judged. A benchmark that cannot be loaded is a report too.
+    is judged. With ``sandboxes``, ``sandboxed`` tasks of each sample are judged in some, too. A benchmark that cannot
+    be loaded is a report too.
 
     Raises :class:`~benchhost.errors.UnknownDataset`.
     """
-    return await _Examination(benchmark, seed, repeats).carry_out(datasets, most)
+    return await _Examination(benchmark, seed, repeats, sandboxes, sandboxed).carry_out(datasets, most)
 
 
 class _Examination:
-    def __init__(self, benchmark: HostedBenchmark, seed: int, repeats: int) -> None:
+    def __init__(
+        self, benchmark: HostedBenchmark, seed: int, repeats: int, sandboxes: OwnSandboxes | None, sandboxed: int
+    ) -> None:
         self._benchmark = benchmark
         self._seed = seed
         self._repeats = repeats
         self._checks = {name: Checked(check=name, promise=promise) for name, promise in CHECKS.items()}
         self._held: dict[str, list[float]] = {}
         self._extents: dict[str, Extent] = {}
+        self._in_sandboxes = None
+        self._most_sandboxed = sandboxed
+        if sandboxes is not None and sandboxed:
+            self._in_sandboxes = Sandboxed(benchmark, sandboxes, self._checks, self._ask, repeats)
 
     async def carry_out(self, datasets: Sequence[str], most: int | None) -> Report:
         await self._benchmark.loaded()
@@ -91,6 +106,8 @@ class _Examination:
 
         await asyncio.gather(*[work() for _ in range(min(AT_ONCE, len(chosen)))])
         containment.judge(self._checks["answers-hidden"])
+        if self._in_sandboxes is not None and self._benchmark.offers("evaluate_instance"):
+            await self._in_sandboxes.examine(dataset, sample(chosen, self._most_sandboxed, self._seed))
         self._weigh_the_policy(dataset, len(ids))
         await self._sum_up(dataset, chosen, results)
 
@@ -114,17 +131,15 @@ class _Examination:
         reference = await self._reference(dataset, task)
         if reference is not None and (result := await self._judged(dataset, task, "the reference response", reference)):
             results[task] = result
-            full = _is_full(result)
+            full = is_full(result)
             self._checks["reference-full-marks"].look(
-                None if full else Finding(f"the reference response {_marks(result)}", dataset, task)
+                None if full else Finding(f"the reference response {marks(result)}", dataset, task)
             )
-        for check, kind, response in _worthless(task):
+        for check, kind, response in worthless(task):
             result = await self._judged(dataset, task, kind, response)
             if result is not None:
                 results.setdefault(task, result)
-                self._checks[check].look(
-                    Finding(f"{kind} {_marks(result)}", dataset, task) if _is_full(result) else None
-                )
+                self._checks[check].look(Finding(f"{kind} {marks(result)}", dataset, task) if is_full(result) else None)
 
     async def _reference(self, dataset: str, task: str) -> str | None:
         if not self._benchmark.offers("reference_response"):
@@ -140,7 +155,7 @@ class _Examination:
         ]
         results = {verdict.data for verdict in verdicts if verdict is not None}
         if None not in verdicts and self._repeats > 1:
-            shown = " and ".join(_marks(_result.decode(data)) for data in sorted(results)[:2])
+            shown = " and ".join(marks(_result.decode(data)) for data in sorted(results)[:2])
             self._checks["grading-deterministic"].look(
                 Finding(f"{kind} {shown}, or differs in metrics or feedback", dataset, task)
                 if len(results) > 1
@@ -237,7 +252,13 @@ class _Examination:
                 "noise-not-full-marks",
                 "grading-deterministic",
             ):
-                checks[name].skip("responses are not text: evaluate_response is not written")
+                if not checks[name].examined:
+                    checks[name].skip("responses are not text: evaluate_response is not written")
+            if offers("evaluate_instance") and offers("reference_response"):
+                checks["reference-full-marks"].skip(
+                    "what a reference makes of a sandbox is tried by benchhost run "
+                    f"{self._benchmark.name} --model scripted/reference"
+                )
         elif not checks["reference-full-marks"].examined:
             checks["reference-full-marks"].skip("there is no reference response: reference_response is not written")
         if not checks["probing-bounded"].examined:
@@ -246,21 +267,12 @@ class _Examination:
             checks["grading-deterministic"].skip("each response was judged once")
         if not offers("retrieve_task"):
             checks["environments"].skip("its tasks are attempted in no sandbox")
-            checks["sandbox-grading"].skip("its tasks are attempted in no sandbox")
-        else:
-            hooks = [hook for hook in ("setup_task", "evaluate_instance") if hook in HOOKS and offers(hook)]
+        if not offers("evaluate_instance"):
+            checks["sandbox-grading"].skip("its tasks are judged in no sandbox")
+        elif not checks["sandbox-grading"].examined:
             checks["sandbox-grading"].skip(
-                f"not checked: {' and '.join(hooks)} would need a sandbox for each task" if hooks else "not written"
+                "there are to be no sandboxes: the setting `sandbox`, or --sandboxed, says so"
             )
-
-
-def _worthless(task: str) -> Iterator[tuple[str, str, str]]:
-    """Yield responses that deserve nothing, with the check that says so and what they are called."""
-    yield "silence-not-full-marks", "an empty response", ""
-    yield "silence-not-full-marks", "a response of blanks", " \n\t "
-    noise = hashlib.sha256(task.encode()).hexdigest().translate(str.maketrans("0123456789", "ghjkmnpqrt"))
-    yield "noise-not-full-marks", "a response of noise", f'{noise[:9]} \x00 {noise[9:20]}ü😀 {{"x": [}} </p> \\boxed'
-    yield "noise-not-full-marks", "a long response of noise", "lorem ipsum " * 2000
 
 
 def _sets_of(
@@ -273,12 +285,3 @@ def _sets_of(
         yield "one result", {tasks[0]: PublicResult(0.0, None, {}, None)}
         yield "every second result", {task: results.get(task) if n % 2 else None for n, task in enumerate(tasks)}
         yield "zeros", {task: PublicResult(0.0, passed=False, metrics={}, feedback=None) for task in tasks}
-
-
-def _is_full(result: PublicResult) -> bool:
-    return result.score >= 1.0 and result.passed is not False
-
-
-def _marks(result: PublicResult) -> str:
-    passed = {True: " and passed", False: " and did not pass", None: ""}[result.passed]
-    return f"scored {result.score:g}{passed}"

@@ -1,4 +1,4 @@
-"""Opening a benchmark to look at it: loaded as a server loads it, and served to nobody."""
+"""Opening a benchmark to look at it: loaded as a server loads it, and served to nobody; with its sandboxes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from benchhost.evaluation.hosted import HostedBenchmark
+from benchhost.evaluation.own_sandboxes import OwnSandboxes
+from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.roster import Roster
 from benchhost.server.host import hosting
+from benchhost.server.sandboxes import own_provider
+from benchhost.server.secrets import secret
 from benchhost.settings import Settings
 
 
@@ -28,3 +32,23 @@ async def opened_benchmark(settings: Settings, name: str) -> AsyncIterator[Hoste
         yield benchmark
     finally:
         await roster.close()
+
+
+@asynccontextmanager
+async def opened_sandboxes(settings: Settings, benchmark: HostedBenchmark) -> AsyncIterator[OwnSandboxes | None]:
+    """Open the sandboxes in which a host would judge submissions, if it has any and the benchmark judges in some.
+
+    Should this process be killed, the host whose state this is deletes what it leaves behind.
+    """
+    if settings.sandbox is None or benchmark.fault is not None or not benchmark.offers("evaluate_instance"):
+        yield None
+        return
+    state = settings.state
+    state.mkdir(parents=True, exist_ok=True)
+    owner = Owner(state / "owners")
+    sandboxes = OwnSandboxes(*own_provider(settings), owner, state / "lent", secret(state / "key"))
+    try:
+        yield sandboxes
+    finally:
+        await sandboxes.close()
+        owner.close()

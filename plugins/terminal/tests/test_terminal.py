@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -115,6 +116,15 @@ async def test_a_script_that_was_submitted_is_run_in_the_sandbox(attempt):
     async for _ in Terminal().place_submission(job, submission, sandbox):
         pass
     assert (await judged(job, sandbox)).passed
+
+
+def test_every_job_is_sound(tmp_path):
+    command = [sys.executable, "-m", "benchhost", "check", "terminal", "--sandboxed", "10", "--repeats", "1", "--json"]
+    environ = {**os.environ, "BENCHHOST_STATE": str(tmp_path)}
+    checked = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    found = {each["check"]: each for each in json.loads(checked.stdout)["checks"]}
+    assert (found["sandbox-grading"]["outcome"], found["silence-not-full-marks"]["examined"]) == ("passed", 20)
 
 
 def test_nothing_that_is_hidden_leaks():
