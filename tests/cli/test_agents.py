@@ -114,6 +114,13 @@ def test_what_an_agent_says_is_kept_whatever_came_of_it(benchhost, agent, state)
     assert '"said json"' in (logs / "json/epoch-1/attempt-1/generation_raw.json").read_text()
 
 
+def test_an_installation_that_fails_in_silence_is_said_to_have_printed_nothing(benchhost, agent):
+    folder = agent("name: a\ninstall_cmd: exit 3\nrun_cmd: cat {problem_statement_path}\nfinal_output: /o")
+    said = benchhost("run", "written", "plain", "--agent", folder, "--model", "scripted/echo", "--json")
+    [error] = said.json["summary"]["errors"]
+    assert error["message"].endswith("install failed (exit 3): it printed nothing")
+
+
 def test_an_agent_that_cannot_be_installed_is_not_run(benchhost, agent, state):
     folder = agent(
         "name: a\ninstall_cmd: echo no such package; exit 7\nrun_cmd: cat {problem_statement_path}\nfinal_output: /o"

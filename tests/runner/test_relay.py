@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sys
 from contextlib import asynccontextmanager
 
@@ -37,6 +38,7 @@ class Machine:
             if self.program.returncode is None:
                 self.program.kill()
             await self.program.wait()
+            shutil.rmtree(command[-1], ignore_errors=True)
 
     async def write(self, path, data, mode):
         file = os.open(path, os.O_WRONLY | os.O_CREAT, mode)

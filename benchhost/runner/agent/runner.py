@@ -46,6 +46,8 @@ MOST_OUTPUT = 64 * 1024 * 1024
 LONGEST_TOLD = 4096
 """Characters of an agent's output, the last ones, that are told with an error or stand for a response."""
 
+NOTHING_SAID = "it printed nothing"
+
 ITS_FAILURES = ("install failed (", "the agent failed (", "the agent left nothing", "the agent's generation.json ")
 """How what is said of an attempt begins that failed because of the agent."""
 
@@ -138,7 +140,7 @@ class AgentRunner(Runner[Task]):
                 command = self._contract.command(self._contract.install_cmd, values)
                 ended, said = await self._run(sandbox, command, home, {}, INSTALL_TIMEOUT, context.log_dir / "install")
             if not ended.ok:
-                return _failed(task, f"install failed ({_how(ended)}): {said}")
+                return _failed(task, f"install failed ({_how(ended)}): {said or NOTHING_SAID}")
         command = self._contract.command(self._contract.run_cmd, values)
         seconds = self._seconds(environment, context)
         async with model_within(sandbox, model if self._lends else None, context.sampling) as lent:
@@ -198,7 +200,7 @@ class AgentRunner(Runner[Task]):
             )
         if result is None:
             what = "left nothing at its final_output" if ended.ok else f"failed ({_how(ended)})"
-            return _failed(task, f"the agent {what}: {said}")
+            return _failed(task, f"the agent {what}: {said or NOTHING_SAID}")
         if missing is not None and result.status is GenerationStatus.SUCCESS:
             result.status, result.error = GenerationStatus.ERROR, missing
         return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,10 +99,16 @@ class Scene:
         yield folder
 
     def end_leftovers(self) -> None:
-        """End whatever is left of the attack, also outside of the sandbox."""
+        """End and delete whatever is left of the attack, also outside of the sandbox."""
         for pid in processes(self.mark):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        for path in Path("/tmp").glob(f"*{self.mark}*"):  # where they write
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def processes(mark: str) -> list[int]:
