@@ -126,5 +126,5 @@ _ROWS: dict[str, Callable[[Attack], object]] = {
     "guesses": lambda attack: attack.guesses,
     "guesses not told of": lambda attack: attack.refused,
     "sums told": lambda attack: attack.sums,
-    "bits they say at most": lambda attack: "any" if attack.bits is None else f"{attack.bits:.0f}",
+    "bits that sums can tell": lambda attack: "no bound" if attack.bits is None else f"{attack.bits:.0f}",
 }

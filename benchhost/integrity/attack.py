@@ -163,8 +163,8 @@ async def _answers(benchmark: HostedBenchmark, dataset: str, most: int, seed: in
     """Find the answers to the tasks that are attacked."""
     if not (benchmark.offers("reference_response") and benchmark.offers("evaluate_response")):
         raise NotOffered(
-            f"the benchmark {benchmark.name} has no reference_response and evaluate_response: it cannot be said what "
-            "an attacker would find out"
+            f"the benchmark {benchmark.name} needs both reference_response and evaluate_response: else it cannot be "
+            "said what an attacker would find out"
         )
     found = {}
     for task in sample(benchmark.catalogue(dataset).ids, most, seed):
