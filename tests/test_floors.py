@@ -38,6 +38,7 @@ HIDDEN_ON_PURPOSE = {
     ("benchhost.evaluation.zygote", "benchhost.evaluation.lifeline"): "start-up: likewise",
     ("benchhost.evaluation.zygote", "benchhost.evaluation.watcher"): "start-up: likewise",
     ("benchhost.evaluation.zygote", "benchhost.sandbox.local.kernel"): "start-up: likewise",
+    ("benchhost.evaluation.zygote", "benchhost.sandbox.local.execution"): "start-up: likewise",
     ("benchhost.models.any_llm", "any_llm"): "optional: benchhost[models] brings it",
     ("benchhost.models.transport", "aiohttp"): "start-up: only a model behind HTTP needs it, and it takes 0.2 s",
     ("benchhost.models.transport", "yarl"): "comes with aiohttp",

@@ -12,11 +12,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 
 from benchhost.evaluation.lifeline import end_with_parent
 from benchhost.sandbox.local import kernel
-from benchhost.sandbox.local.execution import children, descendants, has_children
+from benchhost.sandbox.local.execution import descendants, has_children, kill
 
 STOP = signal.SIGUSR1
 """What tells a watcher to end its grader at once, and all that has come of it."""
@@ -65,31 +65,12 @@ def reap() -> set[int]:
     return ended
 
 
-def end_orphans(watchers: Collection[int]) -> None:
-    """Kill every child of this process that is no watcher: its watcher was killed.
-
-    Each that ends is told by SIGCHLD, upon which this is called once more, for what that one had.
-    """
-    orphans = [child for child in children(os.getpid()) if child not in watchers]
-    _kill(each for orphan in orphans for each in (orphan, *descendants(orphan)))
-
-
-def _kill(processes: Iterable[int]) -> None:
-    """Kill processes that descend from this one."""
-    ours = os.getsid(0)
-    for each in processes:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(each) != ours:  # then one of them began it, and its groups end before they can fork once more
-                os.killpg(os.getpgid(each), signal.SIGKILL)
-            os.kill(each, signal.SIGKILL)
-
-
 def _end_all(grader: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(grader, signal.SIGKILL)
     until = time.monotonic() + SWEEPS_FOR
     while time.monotonic() < until:
-        _kill(descendants(os.getpid()))
+        kill(descendants(os.getpid()))
         reap()
         if not has_children():
             return

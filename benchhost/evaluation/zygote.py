@@ -85,6 +85,7 @@ def main(host: socket.socket) -> None:
         from benchhost.evaluation import grader, watcher
         from benchhost.evaluation.lifeline import end_with_parent
         from benchhost.sandbox.local import kernel
+        from benchhost.sandbox.local.execution import end_orphans
 
     # The host decides when its graders end. A handler that does nothing, unlike SIG_IGN, is not passed on
     # to the programs that an author's hook may start.
@@ -109,7 +110,7 @@ def main(host: socket.socket) -> None:
                 with contextlib.suppress(BlockingIOError):
                     woken.recv(4096)
                 watchers -= watcher.reap()
-                watcher.end_orphans(watchers)
+                end_orphans(watchers)
             if host not in ready:
                 continue
             data, handles, _, _ = socket.recv_fds(host, MOST, 1)
@@ -146,7 +147,7 @@ def main(host: socket.socket) -> None:
             os.kill(pid, watcher.STOP)
         for pid in watchers:
             os.waitpid(pid, 0)
-        watcher.end_orphans(set())
+        end_orphans(set())
 
 
 def _fork(be_watcher: Callable[[int], None]) -> int:

@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from benchhost.sandbox.local import kernel
 from benchhost.sandbox.local.cgroups import killed
@@ -123,9 +123,7 @@ def _end_all(command: int) -> tuple[int, resource.struct_rusage]:
     ended = None
     until = time.monotonic() + SWEEPS_FOR
     while time.monotonic() < until:
-        for pid in descendants(os.getpid()):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        kill(descendants(os.getpid()))
         ended = _reap(command) or ended
         if not has_children():
             break
@@ -160,3 +158,23 @@ def descendants(pid: int) -> list[int]:
     for each in found:  # which grows meanwhile
         found += children(each)
     return found
+
+
+def kill(processes: Iterable[int]) -> None:
+    """Kill processes that descend from this one."""
+    ours = os.getsid(0)
+    for each in processes:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(each) != ours:  # then one of them began it, and its groups end before they can fork once more
+                os.killpg(os.getpgid(each), signal.SIGKILL)
+            os.kill(each, signal.SIGKILL)
+
+
+def end_orphans(known: Collection[int]) -> bool:
+    """Kill every child of this process that is not known, and what descends from it; say whether there was any.
+
+    Each is one that this process has adopted. When one ends, this is to be called once more, for what that one had.
+    """
+    orphans = [child for child in children(os.getpid()) if child not in known]
+    kill(each for orphan in orphans for each in (orphan, *descendants(orphan)))
+    return bool(orphans)

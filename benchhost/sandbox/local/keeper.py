@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from benchhost.sandbox.local import boxes, cgroups, kernel, tiers
 from benchhost.sandbox.local.advice import advice
 from benchhost.sandbox.local.boxes import Box
-from benchhost.sandbox.local.execution import children, descendants
+from benchhost.sandbox.local.execution import end_orphans
 from benchhost.sandbox.local.messages import Closed, Message, listen, receive, send
 
 LOCK = "lock"
@@ -258,12 +258,7 @@ class Keeper:
         known = self.removing | {
             pid for box in self.boxes.values() for pid in (box.pid, box.preparing, box.measuring) if pid is not None
         }
-        left = [pid for pid in children(os.getpid()) if pid not in known]
-        for pid in left:
-            for each in (pid, *descendants(pid)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGKILL)
-        self.orphaned = bool(left)
+        self.orphaned = end_orphans(known)
 
 
 def _answer(connection: socket.socket, message: Message) -> None:
