@@ -56,8 +56,6 @@ class Claimant:
             owner=owner.id,
             started_at=time.time(),
             dataset_version=catalogue.version or "",
-            status="running",
-            attempt=1,
         )
         self._ids = Identities(
             tenant=context.tenant,

@@ -13,7 +13,7 @@ from benchhost.store.access_records import AccessEvent, KeyRecord, TenantRecord
 from benchhost.store.memory import MemoryStore
 from benchhost.store.protocol import Store
 from benchhost.store.quota_records import PERIODS, Period, Quota, Spent
-from benchhost.store.records import EVERYBODY, Claim, Claimed, Evaluation, Status, Tried, Try, running
+from benchhost.store.records import EVERYBODY, Claimed, Evaluation, Status, Tried, Try, running
 from benchhost.store.run_records import OPERATOR, REQUESTED, AttemptRecord, AttemptVerdict, RunEvent, RunRecord
 from benchhost.store.sqlite import SQLiteStore
 
@@ -26,7 +26,6 @@ __all__ = [
     "AccessEvent",
     "AttemptRecord",
     "AttemptVerdict",
-    "Claim",
     "Claimed",
     "Evaluation",
     "KeyRecord",

@@ -12,7 +12,7 @@ from benchhost.store.memory_access import MemoryAccess
 from benchhost.store.memory_quotas import MemoryQuotas
 from benchhost.store.memory_runs import MemoryRuns
 from benchhost.store.protocol import Store
-from benchhost.store.records import OUTCOME, Claim, Claimed, Evaluation, Tried, Try, running
+from benchhost.store.records import OUTCOME, Claimed, Evaluation, Tried, Try, running
 
 
 class MemoryStore(MemoryQuotas, MemoryAccess, MemoryRuns, Store):
@@ -35,7 +35,7 @@ class MemoryStore(MemoryQuotas, MemoryAccess, MemoryRuns, Store):
         self._records = self._runs = self._quotas = None
         self._forget_access(opened=False)
 
-    async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
+    async def claim(self, claims: Sequence[Evaluation]) -> list[Claimed]:
         records = self._open_records()
         answers = []
         for claim in claims:

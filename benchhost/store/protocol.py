@@ -9,7 +9,7 @@ from typing import Self
 
 from benchhost.store.access_protocol import AccessStore
 from benchhost.store.quota_protocol import QuotaStore
-from benchhost.store.records import Claim, Claimed, Evaluation, Tried, Try
+from benchhost.store.records import Claimed, Evaluation, Tried, Try
 from benchhost.store.run_protocol import RunStore
 
 
@@ -32,8 +32,8 @@ class Store(RunStore, AccessStore, QuotaStore):
         """Keep what was asked to be kept before this call, then let go of everything."""
 
     @abc.abstractmethod
-    async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
-        """Ask to judge responses; the answers come in the order of the claims.
+    async def claim(self, claims: Sequence[Evaluation]) -> list[Claimed]:
+        """Ask to judge responses; the answers come in the order of the claims, of which an outcome is not looked at.
 
         A claim is granted (``mine``) when its evaluation is new, or when its last attempt ended in
         ``error`` or was ``interrupted``: it is then ``running``, and this is the next attempt. It is

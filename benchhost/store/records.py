@@ -15,13 +15,19 @@ Status = Literal["running", "scored", "error", "interrupted"]
 judged, and may be tried again. ``interrupted``: whoever judged it is gone; it may be tried again."""
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The wish to judge one response.
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One evaluation: what is judged, and how far that has come. As it is first made, it claims to be judged.
 
     ``id`` stands for the identity (tenant, benchmark, fingerprint, run, task, response and evaluator):
-    two claims of one id are the same evaluation. ``owner`` is the process that will judge it.
-    ``started_at`` is in seconds since 1970. ``dataset_version`` is the label of the version of the dataset,
-    which is empty where its author has declared none; what was judged against is what ``fingerprint`` says.
+    two of one id are the same evaluation. ``owner`` is the process that judges it, or wants to.
+    ``started_at`` and ``finished_at`` are in seconds since 1970. ``dataset_version`` is the label of the version of
+    the dataset, which is empty where its author has declared none; what was judged against is what ``fingerprint``
+    says.
+
+    ``attempt`` counts from 1. The fields after it say what came of that attempt, and are empty until then:
+    ``result`` is the JSON of the result's public part, ``private`` that of the part that never leaves
+    the host; ``errors`` are what the submitter may read, ``cause`` (a traceback, say) is for the
+    operator alone.
     """
 
     id: str
@@ -36,19 +42,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     owner: str
     started_at: float
     dataset_version: str = ""
-
-
-class Evaluation(Claim, frozen=True, kw_only=True, gc=False):
-    """One evaluation as it is recorded: its claim, and how far it has come.
-
-    ``attempt`` counts from 1. The fields after it say what came of that attempt, and are empty until then:
-    ``result`` is the JSON of the result's public part, ``private`` that of the part that never leaves
-    the host; ``errors`` are what the submitter may read, ``cause`` (a traceback, say) is for the
-    operator alone. ``finished_at`` is in seconds since 1970.
-    """
-
-    status: Status
-    attempt: int
+    status: Status = "running"
+    attempt: int = 1
     result: bytes | None = None
     private: bytes | None = None
     errors: tuple[str, ...] = ()
@@ -93,7 +88,7 @@ class Tried(msgspec.Struct, frozen=True, gc=False):
     first: str
 
 
-def running(claim: Claim, attempt: int) -> Evaluation:
+def running(claim: Evaluation, attempt: int) -> Evaluation:
     """Make the record of an attempt that begins now."""
     return Evaluation(
         id=claim.id,
@@ -108,6 +103,5 @@ def running(claim: Claim, attempt: int) -> Evaluation:
         owner=claim.owner,
         started_at=claim.started_at,
         dataset_version=claim.dataset_version,
-        status="running",
         attempt=attempt,
     )

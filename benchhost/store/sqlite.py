@@ -23,7 +23,7 @@ from benchhost.errors import StoreFailed
 from benchhost.store.commits import Commits
 from benchhost.store.migrations import migrate
 from benchhost.store.protocol import Store
-from benchhost.store.records import Claim, Claimed, Evaluation, Tried, Try, running
+from benchhost.store.records import Claimed, Evaluation, Tried, Try, running
 from benchhost.store.sqlite_access import SQLiteAccess
 from benchhost.store.sqlite_outcomes import NotAll, finish_all, finish_each
 from benchhost.store.sqlite_quotas import SQLiteQuotas
@@ -34,8 +34,8 @@ _FIELDS = Evaluation.__struct_fields__
 _SELECT = f"SELECT {', '.join(_FIELDS)} FROM evaluation"
 _FIND = f"{_SELECT} WHERE id = ?"
 
-_CLAIMED = len(Claim.__struct_fields__)
-"""How many fields an evaluation has when it is claimed: those of a claim come first."""
+_CLAIMED = _FIELDS.index("status")
+"""How many fields an evaluation has when it is claimed: they come first."""
 
 _INSERT = f"""
     INSERT INTO evaluation ({", ".join(_FIELDS[:_CLAIMED])}, status, attempt)
@@ -112,7 +112,7 @@ class SQLiteStore(SQLiteAccess, SQLiteQuotas, SQLiteRuns, Store):
                 self._idle.pop().close()
             await commits.close()
 
-    async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
+    async def claim(self, claims: Sequence[Evaluation]) -> list[Claimed]:
         return await self._writer().write(_claim, claims, durable=False)
 
     async def finish(self, evaluations: Sequence[Evaluation]) -> list[bool]:
@@ -245,11 +245,11 @@ class SQLiteStore(SQLiteAccess, SQLiteQuotas, SQLiteRuns, Store):
                 time.sleep(0.01)
 
 
-def _claim(cursor: sqlite3.Cursor, claims: Sequence[Claim]) -> list[Claimed]:
+def _claim(cursor: sqlite3.Cursor, claims: Sequence[Evaluation]) -> list[Claimed]:
     return [_claim_one(cursor, claim) for claim in claims]
 
 
-def _claim_one(cursor: sqlite3.Cursor, claim: Claim) -> Claimed:
+def _claim_one(cursor: sqlite3.Cursor, claim: Evaluation) -> Claimed:
     if cursor.execute(_INSERT, msgspec.structs.astuple(claim)[:_CLAIMED]).rowcount == 1:
         return Claimed(True, running(claim, 1))
     found = _evaluation(cursor.execute(_FIND, (claim.id,)).fetchone())

@@ -16,7 +16,7 @@ from benchhost.errors import Busy, StoreFailed, UnknownEvaluation
 from benchhost.evaluation import claims
 from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.requests import Context, Submission
-from benchhost.store import Claim, Evaluation, running
+from benchhost.store import Evaluation, running
 from benchhost.testing import install_plugin
 
 pytestmark = pytest.mark.anyio
@@ -227,12 +227,12 @@ async def test_an_outcome_that_the_store_cannot_keep_is_an_error_and_can_be_aske
     assert (gate._running, gate._entered) == (0, 0)
 
 
-def claim_of(hub, response: str, owner: str) -> Claim:
+def claim_of(hub, response: str, owner: str) -> Evaluation:
     claim = hub.evaluator._claim(hub.roster.get("counting"), Context(), Submission("0", response))
-    return type(claim)(**{name: getattr(claim, name) for name in claim.__struct_fields__} | {"owner": owner})
+    return msgspec.structs.replace(claim, owner=owner)
 
 
-def ended(claim: Claim, attempt: int = 1, **outcome: Any) -> Evaluation:
+def ended(claim: Evaluation, attempt: int = 1, **outcome: Any) -> Evaluation:
     return msgspec.structs.replace(running(claim, attempt), finished_at=1.0, **outcome)
 
 

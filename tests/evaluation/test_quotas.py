@@ -8,14 +8,14 @@ import pytest
 
 from benchhost.errors import QuotaReached
 from benchhost.evaluation import quotas
-from benchhost.store import Claim, MemoryStore, Quota
+from benchhost.store import Evaluation, MemoryStore, Quota
 
 pytestmark = pytest.mark.anyio
 
 
-def claim(number: int) -> Claim:
-    named = dict.fromkeys(Claim.__struct_fields__, "x") | {"id": str(number), "tenant": "acme", "benchmark": "b"}
-    return Claim(**named | {"started_at": 0.0})
+def claim(number: int) -> Evaluation:
+    text = dict.fromkeys(("dataset", "fingerprint", "run", "task", "response_digest", "evaluator_version"), "x")
+    return Evaluation(**text, owner="here", id=str(number), tenant="acme", benchmark="b", started_at=0.0)
 
 
 class SlowStore(MemoryStore):

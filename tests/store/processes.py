@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 
-from benchhost.store import Claim, Store, open_store, running
+from benchhost.store import Evaluation, Store, open_store, running
 
 IDS = 300
 
 
-def claim_of(number: int, owner: str) -> Claim:
-    return Claim(
+def claim_of(number: int, owner: str) -> Evaluation:
+    return Evaluation(
         id=f"{number:032x}",
         tenant="lab",
         benchmark="sums",

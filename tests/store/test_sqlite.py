@@ -19,18 +19,18 @@ import msgspec
 import pytest
 
 from benchhost.errors import StoreFailed
-from benchhost.store import Claim, Evaluation, SQLiteStore, running
+from benchhost.store import Evaluation, SQLiteStore, running
 
 pytestmark = pytest.mark.anyio
 
 PROCESSES = Path(__file__).with_name("processes.py")
 
 
-def claim_of(number: int, **changes: Any) -> Claim:
+def claim_of(number: int, **changes: Any) -> Evaluation:
     text = dict.fromkeys(
         ("tenant", "benchmark", "dataset", "fingerprint", "run", "task", "response_digest", "evaluator_version"), "x"
     )
-    return Claim(**{**text, "id": f"{number:032x}", "owner": "here", "started_at": 1.0, **changes})
+    return Evaluation(**{**text, "id": f"{number:032x}", "owner": "here", "started_at": 1.0, **changes})
 
 
 def finish_of(number: int, **changes: Any) -> Evaluation:
