@@ -22,10 +22,10 @@ OnState = Callable[[dict[str, Any]], None]
 """Is told how far the benchmark has come, each time that it says so."""
 
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
-"""Codes with which a host closes a socket that it refuses, and one of too many."""
+"""Codes with which a host closes a socket that it refuses, and one that is to come back."""
 
 COME_BACK = 5.0
-"""Seconds after which it is tried again where there were too many sockets."""
+"""Seconds after which it is tried again at a limit of the host's."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -64,11 +64,12 @@ async def watch(
                 honoured = request.version is None
                 while True:
                     chunk = await _next(socket, request, secrets)
-                    heard = True
                     if chunk.type == "dataset_version":
                         must_echo(request, [str(chunk.data.get("id"))] if isinstance(chunk.data, dict) else [])
                         honoured = True
-                    elif not honoured and chunk.type != "error":
+                        continue  # a host says so before it knows whether it is too busy
+                    heard = True
+                    if not honoured and chunk.type != "error":
                         must_echo(request, [])
                     if chunk.type == "result":
                         return chunk.data

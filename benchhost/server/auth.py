@@ -178,12 +178,12 @@ async def served(host: Host, admitted: Admitted) -> HostedBenchmark:
 
 
 def close_code(error: Exception) -> tuple[int, str]:
-    """Say with which code and reason a WebSocket is closed that may not be used, in at most 123 bytes.
+    """Say with which code and reason a WebSocket is closed that may not be used.
 
     It has to be accepted first: a refused handshake tells a client nothing.
     """
     if isinstance(error, RequestError):
-        return POLICY_VIOLATION, str(error).encode()[:123].decode(errors="ignore")
+        return POLICY_VIOLATION, str(error)
     title = error.title if isinstance(error, BenchhostError) else BenchhostError.title
     return INTERNAL_ERROR, title
 

@@ -108,10 +108,11 @@ class Socket:
             raise Gone from error
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection, whether the client is still there or not."""
+        """Close the connection, whether the client is still there or not; of a reason, 123 bytes can be told."""
+        told = reason.encode()[:123].decode(errors="ignore")
         await self.let_go()  # granian closes nothing from which it is being received
         with contextlib.suppress(OSError, RuntimeError):
-            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+            await self._send({"type": "websocket.close", "code": code, "reason": told})
 
     async def let_go(self) -> None:
         """Watch no longer whether the client is there."""

@@ -1,7 +1,8 @@
 """The WebSockets of a benchmark: a sandbox set up, and what was done in it, or a response, judged while one watches.
 
 A socket is accepted before anything is decided, told of a refusal by the code with which it is closed, and asked for
-one frame. What goes wrong from there on is an ``error`` chunk. What a client has begun goes on when it hangs up.
+one frame. What goes wrong from there on is an ``error`` chunk, but for what may come back later: that is told by a code
+as well. What a client has begun goes on when it hangs up.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 _log = get_logger()
 
 TRY_AGAIN_LATER = 1013
-"""The code with which a WebSocket is closed of which there are too many (registered with IANA)."""
+"""The code with which a WebSocket is closed that is one too many, or asks for one evaluation too many (IANA's)."""
 
 RUN_HEADER = "x-vals-run-id"
 """Where clients of create-benchmark-service say for which run they ask, if they do."""
@@ -281,7 +282,7 @@ class Sockets:
             benchmark = await served(host, admitted)
             with benchmark.in_use():
                 await handler(Conversation(host, pinned(scope, admitted), benchmark, socket, frame))
-        except Gone:
+        except (Gone, Busy):
             raise
         except (Unauthorized, DatasetNotAllowed, TenantRequired) as error:
             await socket.close(*close_code(error))
@@ -316,7 +317,7 @@ def _said(error: Exception) -> str:
     if isinstance(error, Malformed):
         where = ".".join(str(step) for step in error.location)
         return f"{where}: {error}" if where else str(error)
-    if isinstance(error, RequestError | Busy | Unavailable):
+    if isinstance(error, RequestError | Unavailable):
         return str(error)
     error_id = uuid.uuid4().hex
     title = error.title if isinstance(error, BenchhostError) else BenchhostError.title

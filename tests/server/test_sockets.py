@@ -11,6 +11,9 @@ import time
 import pytest
 import websockets
 
+from benchhost.client import Client, Retries, streams
+from benchhost.client.transport import Transport
+from benchhost.errors import HostBusy
 from benchhost.testing import install_plugin, serving
 
 pytestmark = pytest.mark.anyio
@@ -127,6 +130,10 @@ def bench(server, vals):
 @pytest.fixture
 def box(server, make_client):
     """A sandbox of the host's: its id, and the folder in which its files are."""
+    return box_of(server, make_client)
+
+
+def box_of(server, make_client):
     made = make_client(server.url).post("/v1/sandboxes", {})
     assert made.status == 201, made
     return Box(made.json["id"], server.state / "sandboxes" / made.json["id"].partition(":")[2] / "files")
@@ -382,6 +389,38 @@ async def test_more_sockets_than_may_be_are_told_to_come_back(bench, vals):
             await socket.send(frame)
             await socket.close()
     assert await bench.evaluate_response("good", "afterwards") == RESULT
+
+
+async def test_where_as_many_run_as_may_a_client_is_told_to_come_back_and_ours_does(
+    tmp_path, plugins_here, vals, make_client, monkeypatch
+):
+    refused, pause = asyncio.Event(), Transport.pause
+
+    async def noted(self, request, error, tried):
+        assert isinstance(error, HostBusy), error
+        refused.set()
+        await pause(self, request, error, tried)
+
+    monkeypatch.setattr(Transport, "pause", noted)
+    monkeypatch.setattr(streams, "COME_BACK", 0.05)
+    flags = ["--only", "bench", "--sandbox", "folders", "--allow-sandboxes", "--max-running", "1", "--max-queued", "0"]
+    with serving(tmp_path, *flags, plugins=[plugins_here]) as server:
+        box = box_of(server, make_client)
+        bench = vals.ValsClient(f"{server.url}/b/bench", known=vals.LATER)
+        async with (
+            bench.connect("/ws/evaluate-instance") as first,
+            Client(server.url, "bench", retries=Retries(times=1000)) as client,
+        ):
+            await first.send(json.dumps({"task_id": "slow", "instance_id": box.id}))
+            assert json.loads(await first.recv())["data"].startswith("looking at it")
+            with pytest.raises(vals.StreamClosed) as caught:
+                await bench.resume_evaluation("good", {"count": 1})
+            said = "The benchmark bench has 1 evaluations running or waiting; retry later."
+            assert (caught.value.code, caught.value.reason) == (1013, said)
+            ours = asyncio.create_task(client.watch_response("good", None, resume_state={"count": 1}))
+            await refused.wait()
+            box.put("work/go", "")
+            assert (await ours).result["metrics"] == {"count": 1.0}
 
 
 KEY = "key-of-this-host-0123456789"
