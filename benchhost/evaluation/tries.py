@@ -61,7 +61,8 @@ class Tries:
         """
         if policy.sums is None:
             return
-        tried = await self._store.try_response(sum_of(policy, evaluations), policy.sums)
+        # Nothing is recorded after it that would have it on the disk before the sum is told.
+        tried = await self._store.try_response(sum_of(policy, evaluations), policy.sums, durable=True)
         if not tried.allowed:
             raise ResultWithheld(
                 f"{policy.sums} different sums of this dataset were told, which is all that are for {whose(policy)}."

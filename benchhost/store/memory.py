@@ -72,7 +72,7 @@ class MemoryStore(MemoryQuotas, MemoryAccess, MemoryRuns, Store):
         records = self._open_records()
         return [records[each] for each in sorted(records) if each.startswith(prefix)]
 
-    async def try_response(self, wanted: Try, most: int | None) -> Tried:
+    async def try_response(self, wanted: Try, most: int | None, *, durable: bool = False) -> Tried:
         self._open_records()
         tries = self._tries.setdefault((wanted.tenant, wanted.benchmark, wanted.dataset, wanted.task), {})
         if wanted.response_digest not in tries:

@@ -62,12 +62,12 @@ class Store(RunStore, AccessStore, QuotaStore):
         """Return the evaluations whose ids begin with ``prefix`` (hexadecimal digits), in the order of their ids."""
 
     @abc.abstractmethod
-    async def try_response(self, wanted: Try, most: int | None) -> Tried:
+    async def try_response(self, wanted: Try, most: int | None, *, durable: bool = False) -> Tried:
         """Count a response of a tenant to a task, of which ``most`` different ones are allowed in all.
 
         One that was counted before is allowed, and not counted again. Of several processes that ask at once, no
         more are allowed than that. What was allowed outlives a killed process, but perhaps not a power cut, unless
-        an outcome was recorded after it.
+        it is to be ``durable`` or an outcome was recorded after it.
         """
 
     @abc.abstractmethod

@@ -145,8 +145,8 @@ class SQLiteStore(SQLiteAccess, SQLiteQuotas, SQLiteRuns, Store):
         rows = await self._read(f"{_SELECT} WHERE id >= ? AND id < ? ORDER BY id", between)
         return [_evaluation(row) for row in rows]
 
-    async def try_response(self, wanted: Try, most: int | None) -> Tried:
-        return await self._writer().write(_try, (wanted, most), durable=False)
+    async def try_response(self, wanted: Try, most: int | None, *, durable: bool = False) -> Tried:
+        return await self._writer().write(_try, (wanted, most), durable=durable)
 
     async def keep_resume_state(self, evaluation: Evaluation, state: bytes | None) -> None:
         await self._writer().write(_keep_state, (evaluation, state), durable=False)

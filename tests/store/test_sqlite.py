@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from benchhost.errors import StoreFailed
-from benchhost.store import Evaluation, SQLiteStore, running
+from benchhost.store import Evaluation, SQLiteStore, Try, running
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +82,18 @@ async def test_a_transaction_with_an_outcome_waits_for_the_disk_and_one_of_claim
         *("PRAGMA synchronous = NORMAL", "COMMIT"),
         *("PRAGMA synchronous = FULL", "COMMIT"),
         *("PRAGMA synchronous = NORMAL", "COMMIT"),
+    ]
+
+
+async def test_a_try_waits_for_the_disk_if_it_is_to_outlive_a_power_cut(store):
+    seen: list[str] = []
+    store._commits._connection.set_trace_callback(seen.append)
+    wanted = Try(tenant="lab", benchmark="sums", dataset="d", task="", response_digest="1", evaluation="e")
+    await store.try_response(wanted, 1)
+    await store.try_response(msgspec.structs.replace(wanted, task="a"), 1, durable=True)
+    assert [statement for statement in seen if "synchronous" in statement] == [
+        "PRAGMA synchronous = NORMAL",
+        "PRAGMA synchronous = FULL",
     ]
 
 
