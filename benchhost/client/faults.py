@@ -23,7 +23,7 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
 
     ``version`` is the version of the dataset that is pinned, which a good answer must name.
     ``content`` is the type of the ``body``, and ``success`` the status of the answer when all is well. ``headers`` go
-    with this request alone.
+    with this request alone. Of a good answer, ``most`` bytes are read, and what there is beyond them is not taken in.
     """
 
     what: str
@@ -36,6 +36,7 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     content: str = "application/json"
     success: int = 200
     headers: Mapping[str, str] = {}
+    most: int | None = None
 
     @property
     def shown(self) -> str:

@@ -78,9 +78,9 @@ class Sandboxes:
                     rest.clear()
                 rest += last
 
-    async def read(self, sandbox_id: str, path: str) -> bytes:
-        """Read a file."""
-        request = self._request("Reading a file of a sandbox", "GET", _file(sandbox_id, path=path))
+    async def read(self, sandbox_id: str, path: str, most: int | None = None) -> bytes:
+        """Read a file, or its first ``most`` bytes."""
+        request = self._request("Reading a file of a sandbox", "GET", _file(sandbox_id, path=path), most=most)
         return (await self._transport.ask(request)).body
 
     async def write(self, sandbox_id: str, path: str, data: bytes, mode: int) -> None:
@@ -105,6 +105,7 @@ class Sandboxes:
         content: str = "application/json",
         success: int = 200,
         timeout: float | None = None,
+        most: int | None = None,
     ) -> Request:
         return Request(
             what=what,
@@ -115,6 +116,7 @@ class Sandboxes:
             body=body,
             content=content,
             success=success,
+            most=most,
         )
 
 

@@ -121,7 +121,7 @@ class Transport:
         while True:
             try:
                 async with self.send(request) as response:
-                    return Answer(response.headers, await response.read())
+                    return Answer(response.headers, await _body(response, request.most))
             except ClientError as error:
                 await self.pause(request, error, tried)
             tried += 1
@@ -268,3 +268,13 @@ class Transport:
 def _reason(error: Exception) -> str:
     inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
     return getattr(inner, "strerror", None) or f"{type(inner).__name__}: {inner}".removesuffix(": ")
+
+
+async def _body(response: aiohttp.ClientResponse, most: int | None) -> bytes:
+    """Read an answer, up to ``most`` bytes of it: a connection of which more is to come is closed."""
+    if most is None:
+        return await response.read()
+    body = bytearray()
+    while len(body) < most and (part := await response.content.read(most - len(body))):
+        body += part
+    return bytes(body)

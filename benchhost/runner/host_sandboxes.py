@@ -145,7 +145,7 @@ class HostSandbox(Sandbox):
 
     async def read(self, path: str, limit: int = MAX_FILE) -> bytes:
         with _told():
-            data = await self._sandboxes.read(self.id, path)
+            data = await self._sandboxes.read(self.id, path, limit + 1)
         if len(data) > limit:
             raise SandboxFileError(f"{path} is larger than {limit} bytes")
         return data
