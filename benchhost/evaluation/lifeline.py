@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import sys
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -13,11 +12,8 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def end_with_parent(parent: int, how: signal.Signals = signal.SIGKILL) -> None:
     """Have the kernel send ``how`` to this process when ``parent``, which forked it, ends.
 
-    It is for what no tidying up can reach: the parent was killed. Only Linux offers this; elsewhere,
-    such a process may stay until it notices by itself.
+    It is for what no tidying up can reach: the parent was killed.
     """
-    if sys.platform != "linux":
-        return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, how, 0, 0, 0)
     if os.getppid() != parent:  # it ended before the kernel was asked
         os.kill(os.getpid(), how)

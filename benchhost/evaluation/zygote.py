@@ -29,6 +29,7 @@ from collections.abc import Callable
 import msgspec
 
 from benchhost.discovery import Entry, entries
+from benchhost.errors import UsageError
 from benchhost.evaluation.collector import loading
 
 MOST = 1 << 20
@@ -55,8 +56,24 @@ class Installed(msgspec.Struct):
     entries: list[Entry]
 
 
+def must_be_linux() -> None:
+    """Make sure that graders can be had on this machine.
+
+    Raises :class:`~benchhost.errors.UsageError`.
+    """
+    if sys.platform != "linux":
+        raise UsageError(
+            "benchmarks are judged here in processes that only Linux keeps apart: take a container of Linux, or a host "
+            "on another machine"
+        )
+
+
 def start() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start a zygote and return it with the host's end of the conversation."""
+    """Start a zygote and return it with the host's end of the conversation.
+
+    Raises what :func:`must_be_linux` does.
+    """
+    must_be_linux()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     # The host's own settings hold its API key, and those of other plugins: each is given its own only.
     environment = {

@@ -22,6 +22,7 @@ from benchhost.discovery import entries
 from benchhost.errors import UsageError
 from benchhost.evaluation.lifeline import end_with_parent
 from benchhost.evaluation.roster import Roster
+from benchhost.evaluation.zygote import must_be_linux
 from benchhost.sandbox.local.keeping import tie_to_host
 from benchhost.server.app import App
 from benchhost.server.host import PID_FILE, Host, hosting
@@ -144,8 +145,9 @@ def serve(settings: Settings) -> None:
 
     Raises :class:`~benchhost.errors.PluginFault` when a plugin is faulty and the settings are strict,
     :class:`~benchhost.errors.SettingsError` when it cannot be said who is to be let in, and
-    :class:`~benchhost.errors.UsageError` when another server uses the same state folder.
+    :class:`~benchhost.errors.UsageError` when another server uses the same state folder, or the machine has no Linux.
     """
+    must_be_linux()
     log.configure(settings.log_level, settings.log_format)
     log.register_secret(settings.api_key)
     policy = policy_of(settings)
