@@ -253,12 +253,7 @@ class _Examination:
                 "grading-deterministic",
             ):
                 if not checks[name].examined:
-                    checks[name].skip("responses are not text: evaluate_response is not written")
-            if offers("evaluate_instance") and offers("reference_response"):
-                checks["reference-full-marks"].skip(
-                    "what a reference makes of a sandbox is tried by benchhost run "
-                    f"{self._benchmark.name} --model scripted/reference"
-                )
+                    checks[name].skip(checks[name].note or "responses are not text: evaluate_response is not written")
         elif not checks["reference-full-marks"].examined:
             checks["reference-full-marks"].skip("there is no reference response: reference_response is not written")
         if not checks["probing-bounded"].examined:

@@ -1,7 +1,7 @@
 """Whether tasks can be set up and judged in sandboxes, and that nothing is to be had there for nothing.
 
-Each attempt has a fresh sandbox, as a submission has on a host. References are not tried: they say what a model would
-answer, and a runner makes of that what is done in a sandbox.
+Each attempt has a fresh sandbox, as a submission has on a host. A reference says what a model would answer, and the
+runner of the benchmark makes of that what is done in a sandbox.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Protocol
 import msgspec
 
 from benchhost.contract import Submission
-from benchhost.errors import BenchhostError, SandboxError
+from benchhost.errors import BenchhostError, PluginFault, SandboxError, UsageError
 from benchhost.evaluation.frames import Answer
 from benchhost.evaluation.fresh import fresh_sandbox
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.own_sandboxes import OwnSandboxes
 from benchhost.integrity.checks import Checked, Finding
 from benchhost.integrity.marks import is_full, marks, noise
+from benchhost.integrity.references import attempted_by_references
 from benchhost.store import OPERATOR
 from benchhost.wire.vals import PublicResult
 
@@ -64,6 +65,20 @@ class Sandboxed:
                 await self._examine_task(dataset, task)
 
         await asyncio.gather(*[work() for _ in range(min(AT_ONCE, len(tasks)))])
+        if self._benchmark.offers("reference_response") and not self._checks["sandbox-grading"].found:
+            await self._attempt_with_references(dataset, tasks)
+
+    async def _attempt_with_references(self, dataset: str, tasks: Sequence[str]) -> None:
+        check = self._checks["reference-full-marks"]
+        try:
+            results = await attempted_by_references(self._benchmark, self._sandboxes, dataset, tasks, AT_ONCE)
+        except (UsageError, PluginFault) as error:
+            check.note = f"not tried in sandboxes: {error}"
+            return
+        for task, result in results.items():
+            came = f"came to nothing: {result}" if isinstance(result, str) else marks(result)
+            bad = isinstance(result, str) or not is_full(result)
+            check.look(Finding(f"an attempt with the reference response {came}", dataset, task) if bad else None)
 
     async def _examine_task(self, dataset: str, task: str) -> None:
         try:

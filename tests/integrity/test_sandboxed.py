@@ -132,11 +132,67 @@ async def test_without_sandboxes_nothing_is_judged_in_any(examined, options):
     assert "--sandboxed" in found["sandbox-grading"].note
 
 
-def test_the_command_looks_at_as_many_tasks_as_it_is_told(tmp_path):
-    install_plugin(tmp_path / "plugins", "chores", SOURCE)
-    command = [sys.executable, "-m", "benchhost", "check", "chores", "--sandboxed", "2", "--json"]
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path / "plugins"), "BENCHHOST_STATE": str(tmp_path / "state")}
-    told = subprocess.run(command, env=environ, capture_output=True, text=True)
-    assert (told.returncode, told.stderr) == (0, "")
-    [check] = [each for each in json.loads(told.stdout)["checks"] if each["check"] == "sandbox-grading"]
-    assert (check["outcome"], check["examined"]) == ("passed", 2 * 3 * 4)
+RUNNER = """
+from benchhost import *
+
+
+class Doer(Runner[Task]):
+    version = "1"
+
+    async def generate(self, task, model, context):
+        sandbox = await context.sandbox()
+        reply = (await model.complete(await context.prompt())).text
+        if reply == "give up":
+            raise ValueError("no idea")
+        await sandbox.write("/work/done", reply.encode())
+        return GenerationResult(task_id=task.id, status=GenerationStatus.SUCCESS, data=reply)
+"""
+
+REFERENCE = "\n    def reference_response(self, task):\n        return Response({})\n"
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Give the command, with two tasks in sandboxes; return its exit code and what it found by the checks."""
+
+    def command(source, runner=None):
+        install_plugin(tmp_path / "plugins", "chores", source)
+        if runner is not None:
+            install_plugin(
+                tmp_path / "plugins", "chores", runner, attribute="Doer", module="doer", group="benchhost.runners"
+            )
+        words = [sys.executable, "-m", "benchhost", "check", "chores", "--sandboxed", "2", "--json"]
+        environ = {**os.environ, "PYTHONPATH": str(tmp_path / "plugins"), "BENCHHOST_STATE": str(tmp_path / "state")}
+        told = subprocess.run(words, env=environ, capture_output=True, text=True)
+        assert told.stderr == ""
+        return told.returncode, {each["check"]: each for each in json.loads(told.stdout)["checks"]}
+
+    return command
+
+
+def test_the_command_looks_at_as_many_tasks_as_it_is_told(command):
+    code, found = command(SOURCE)
+    assert (code, found["sandbox-grading"]["outcome"], found["sandbox-grading"]["examined"]) == (0, "passed", 2 * 3 * 4)
+    assert found["reference-full-marks"]["outcome"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    "reference, code, said",
+    [
+        ("task.answer", 0, None),
+        ("task.answer + '!'", 1, "an attempt with the reference response scored 0"),
+        ("'give up'", 1, "an attempt with the reference response came to nothing: "),
+    ],
+)
+def test_references_are_attempted_in_sandboxes_by_the_runner_of_the_benchmark(command, reference, code, said):
+    ended, found = command(SOURCE + REFERENCE.format(reference), RUNNER)
+    check = found["reference-full-marks"]
+    assert (ended, check["outcome"], check["examined"]) == (code, "failed" if said else "passed", 2)
+    assert all(finding["said"].startswith(said) and finding["task"] for finding in check["findings"])
+    assert len(check["findings"]) == (2 if said else 0)
+
+
+def test_without_such_a_runner_it_is_said_that_references_were_not_tried(command):
+    code, found = command(SOURCE + REFERENCE.format("task.answer"))
+    assert (code, found["reference-full-marks"]["outcome"]) == (0, "skipped")
+    assert found["reference-full-marks"]["note"] == "not tried in sandboxes: no runner of chores works in sandboxes"

@@ -125,6 +125,7 @@ def test_every_job_is_sound(tmp_path):
     assert checked.returncode == 0, checked.stdout + checked.stderr
     found = {each["check"]: each for each in json.loads(checked.stdout)["checks"]}
     assert (found["sandbox-grading"]["outcome"], found["silence-not-full-marks"]["examined"]) == ("passed", 20)
+    assert (found["reference-full-marks"]["outcome"], found["reference-full-marks"]["examined"]) == ("passed", 10)
 
 
 def test_nothing_that_is_hidden_leaks():
