@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from benchhost.contract import Error, Message, ResumeState
+from benchhost.contract import Error, Message, Result, ResumeState
 from benchhost.errors import (
     GradingFailed,
     HookOverran,
@@ -114,7 +114,7 @@ class _Running:
 class _Grader:
     def __init__(self) -> None:
         self._running: dict[int, _Running] = {}
-        self._threads = HookThreads(THREADS, self._have)
+        self._threads = HookThreads(THREADS, self._in_a_thread, self._have)
         self._ticking = False
         self._loop = asyncio.get_running_loop()
         self.plugin: asyncio.Future[Load] = self._loop.create_future()
@@ -129,7 +129,7 @@ class _Grader:
 
     def take(self, messages: list[ToGrader]) -> None:
         """Begin what the host asks for."""
-        jobs: list[Callable[[], Any]] = []
+        jobs: list[_Running] = []
         for call in messages:
             if isinstance(call, Load):
                 self.plugin.set_result(call)
@@ -139,7 +139,7 @@ class _Grader:
                 operation = make(self._loaded, number, call.dataset, item)
                 running = self._running[number] = _Running(operation, call.deadline)
                 if in_thread:
-                    jobs.append(functools.partial(self._in_a_thread, running))
+                    jobs.append(running)
                 else:
                     running.started = time.monotonic()
                     running.task = self._loop.create_task(self._on_the_loop(running))
@@ -155,7 +155,7 @@ class _Grader:
         running.started = time.monotonic()
         try:
             value = operation.begin()
-            if isinstance(value, msgspec.Struct):  # the usual case, told without a look at what else it may be
+            if isinstance(value, (Result, msgspec.Struct)):  # as a rule, told before all else that it may be
                 return operation.end(value)
             if isinstance(value, Iterator):
                 return self._fold(running, value)

@@ -67,6 +67,6 @@ class Claimant:
 
     def claim(self, task: str, what: bytes | Work) -> Evaluation:
         """Make the claim of what is judged about a task: the evaluation as it is when nobody has begun it before."""
-        digest = what.digest if isinstance(what, Work) else response_digest(what)
+        digest = response_digest(what) if isinstance(what, bytes) else what.digest
         id_ = self._ids.of(task, self._positions[task], digest)
         return msgspec.structs.replace(self._alike, id=id_, task=task, response_digest=digest)

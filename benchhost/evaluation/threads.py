@@ -6,8 +6,8 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 PATIENCE = 0.005
 """Seconds without progress after which more threads are put to work; and the longest that results wait for others."""
@@ -15,9 +15,11 @@ PATIENCE = 0.005
 TOGETHER = 64
 """How many results are handed over at once at the latest."""
 
+JobT = TypeVar("JobT")
 
-class HookThreads:
-    """Runs jobs in as few threads as will do.
+
+class HookThreads(Generic[JobT]):
+    """Does jobs in as few threads as will do, each by a call of ``do``, which must not raise.
 
     A hook that only computes gains nothing from threads, since they share one interpreter lock; a hook
     that waits for a network gains much. So one thread takes job after job, which costs one hop for
@@ -26,12 +28,14 @@ class HookThreads:
     event loop, all that are ready at once.
     """
 
-    def __init__(self, most: int, on_results: Callable[[list[Any]], None]) -> None:
+    def __init__(self, most: int, do: Callable[[JobT], Any], on_results: Callable[[list[Any]], None]) -> None:
         self._most = most
+        self._do = do
         self._on_results = on_results
-        self._jobs: deque[Callable[[], Any]] = deque()
+        self._jobs: deque[JobT] = deque()
         self._results: list[Any] = []
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()  # which is quicker to take than the condition that goes with it
+        self._news = threading.Condition(self._lock)
         self._threads = 0
         self._idle = 0
         self._taken = 0
@@ -39,8 +43,8 @@ class HookThreads:
         self._told = False
         self._loop = asyncio.get_running_loop()
 
-    def run(self, jobs: list[Callable[[], Any]]) -> None:
-        """Queue jobs. A job must not raise; what it returns is its result."""
+    def run(self, jobs: list[JobT]) -> None:
+        """Queue jobs."""
         with self._lock:
             self._jobs.extend(jobs)
             if self._idle >= self._threads:  # nobody is at work
@@ -60,7 +64,7 @@ class HookThreads:
         for _ in range(number):
             if self._idle:
                 self._idle -= 1
-                self._lock.notify()
+                self._news.notify()
             elif self._threads < self._most:
                 self._threads += 1
                 threading.Thread(target=self._work, daemon=True).start()
@@ -81,10 +85,9 @@ class HookThreads:
         job, number = self._next()
         while True:
             began = time.monotonic()
-            result = job()
-            job, number = self._next(result, after=number, since=began)
+            job, number = self._next((self._do(job),), number, began)
 
-    def _next(self, *results: Any, after: int = 0, since: float = 0.0) -> tuple[Callable[[], Any], int]:
+    def _next(self, results: Sequence[Any] = (), after: int = 0, since: float = 0.0) -> tuple[JobT, int]:
         """Leave what a job resulted in, and wait for the next one; return it with its number."""
         with self._lock:
             self._results += results
@@ -97,7 +100,7 @@ class HookThreads:
             while rests or not self._jobs:
                 rests = False
                 self._idle += 1
-                self._lock.wait()
+                self._news.wait()
             self._taken += 1
             return self._jobs.popleft(), self._taken
 

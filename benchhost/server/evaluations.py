@@ -300,6 +300,7 @@ async def _judged(call: Call, request: BatchRequest, catalogue: Catalogue) -> As
     evaluator = call.host.evaluator
     async for group in evaluator.evaluate_many(call.benchmark, context, submissions):
         policy = evaluator.policies.of(call.benchmark, catalogue.name, call.tenant)
+        told = [(index, disclosed(each, policy)) for index, each in group] if policy.limits else group
         yield [
             _BatchVerdict(
                 index,
@@ -310,8 +311,7 @@ async def _judged(call: Call, request: BatchRequest, catalogue: Catalogue) -> As
                 msgspec.Raw(evaluation.result) if evaluation.result is not None else None,
                 evaluation.errors,
             )
-            for index, each in group
-            for evaluation in (disclosed(each, policy),)
+            for index, evaluation in told
         ]
 
 

@@ -1,37 +1,64 @@
-"""How outcomes are written to SQLite: many at a time, as cheaply as a row can be.
+"""How outcomes are written to SQLite: many at a time, as cheaply as rows can be.
 
-Nearly all of them are results that have nothing private, of evaluations that nobody else has begun. The Python of
-sqlite3 looks for an adapter of each ``None`` and each ``bytes``, which costs as much as a third of the row: so
-columns that are empty are left out, and results are given as ``bytearray``, which it takes as it is.
+Nearly all of them are results that have nothing private, of evaluations that nobody else has begun; and those of a
+batch have most columns in common. So rows are written by statements that are given once what their rows share. That
+takes half of the time of a statement for each row, after each of which the interpreter's lock changes hands.
+
+The Python of sqlite3 looks for an adapter of each ``None`` and each ``bytes``, which costs as much as a third of a
+row: so columns that are empty are left out, and results are given as ``bytearray``, which it takes as it is.
 """
 
 # ruff: noqa: S608 (the queries are put together from names of fields)
 
 from __future__ import annotations
 
+import functools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from benchhost.store.records import OUTCOME, Evaluation
 
+AT_ONCE = 32
+"""The most rows of one statement: with more, a row takes no less."""
+
 _FIELDS = Evaluation.__struct_fields__
-_RESULT = _FIELDS.index("result")
-_PLAIN = (*_FIELDS[: _RESULT + 1], "finished_at")
-"""What there is to say of a result that has nothing private."""
+_OWN = ("id", "task", "response_digest", "result")
+_EMPTY = ("private", "errors", "cause")
+_ALIKE = tuple(name for name in _FIELDS if name not in _OWN + _EMPTY)
+"""What results that have nothing private, and come of one batch, share; and what is to be said of each of them."""
+
+_alike = attrgetter(*_ALIKE)
+
+_KEEPING = f"""
+    ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in OUTCOME)}
+    WHERE status = 'running' AND owner = excluded.owner AND attempt = excluded.attempt
+"""
+
+
+def _values(fields: Sequence[str]) -> str:
+    return f"({', '.join('?' for _ in fields)})"
 
 
 def _finishing(fields: Sequence[str]) -> str:
+    return f"INSERT INTO evaluation ({', '.join(fields)}) VALUES {_values(fields)} {_KEEPING}"
+
+
+_FINISH, _FINISH_PLAIN = _finishing(_FIELDS), _finishing(_ALIKE + _OWN)
+
+
+@functools.cache
+def _finishing_alike(number: int) -> str:
+    """Make the statement that finishes so many evaluations: its values are what they share, then those of each."""
     return f"""
-        INSERT INTO evaluation ({", ".join(fields)}) VALUES ({", ".join("?" for _ in fields)})
-        ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in OUTCOME)}
-        WHERE status = 'running' AND owner = excluded.owner AND attempt = excluded.attempt
+        INSERT INTO evaluation ({", ".join(_ALIKE + _OWN)})
+        SELECT * FROM (VALUES {_values(_ALIKE)}), (VALUES {", ".join([_values(_OWN)] * number)})
+        WHERE true {_KEEPING}
     """
-
-
-_FINISH, _FINISH_PLAIN = _finishing(_FIELDS), _finishing(_PLAIN)
 
 
 class NotAll(Exception):
@@ -43,21 +70,37 @@ def finish_all(cursor: sqlite3.Cursor, evaluations: Sequence[Evaluation]) -> Non
 
     Raises :class:`NotAll`.
     """
-    plain = [_plain_row(each) for each in evaluations if _is_plain(each)]
+    plain = [each for each in evaluations if _is_plain(each)]
     others = [_row(each) for each in evaluations if not _is_plain(each)] if len(plain) < len(evaluations) else []
-    for statement, rows in ((_FINISH_PLAIN, plain), (_FINISH, others)):
-        if rows and cursor.executemany(statement, rows).rowcount < len(rows):
-            raise NotAll
+    recorded = _finish_plain(cursor, plain)
+    if others:
+        recorded += cursor.executemany(_FINISH, others).rowcount
+    if recorded < len(evaluations):
+        raise NotAll
 
 
 def finish_each(cursor: sqlite3.Cursor, evaluations: Sequence[Evaluation]) -> list[bool]:
     """Record outcomes, and say of each whether it was."""
     return [
-        cursor.execute(_FINISH_PLAIN, _plain_row(each)).rowcount == 1
+        cursor.execute(_FINISH_PLAIN, (*_alike(each), *_own(each))).rowcount == 1
         if _is_plain(each)
         else cursor.execute(_FINISH, _row(each)).rowcount == 1
         for each in evaluations
     ]
+
+
+def _finish_plain(cursor: sqlite3.Cursor, evaluations: Iterable[Evaluation]) -> int:
+    """Record results that have nothing private; return how many were."""
+    recorded = 0
+    for alike, group in groupby(evaluations, _alike):
+        same = list(group)
+        for start in range(0, len(same), AT_ONCE):
+            some = same[start : start + AT_ONCE]
+            values: list[Any] = [*alike]
+            for each in some:
+                values += _own(each)
+            recorded += cursor.execute(_finishing_alike(len(some)), values).rowcount
+    return recorded
 
 
 def _is_plain(evaluation: Evaluation) -> bool:
@@ -65,8 +108,8 @@ def _is_plain(evaluation: Evaluation) -> bool:
     return given and not evaluation.errors and evaluation.cause is None
 
 
-def _plain_row(evaluation: Evaluation) -> tuple[Any, ...]:
-    return (*msgspec.structs.astuple(evaluation)[:_RESULT], bytearray(evaluation.result or b""), evaluation.finished_at)
+def _own(evaluation: Evaluation) -> tuple[Any, ...]:
+    return evaluation.id, evaluation.task, evaluation.response_digest, bytearray(evaluation.result or b"")
 
 
 def _row(evaluation: Evaluation) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ class Desk:
     def __init__(self, most: int) -> None:
         self.results: list[int] = []
         self._arrived = asyncio.Event()
-        self._threads = HookThreads(most, self._have)
+        self._threads = HookThreads(most, lambda job: job(), self._have)
 
     def run(self, jobs) -> None:
         self._threads.run(list(jobs))

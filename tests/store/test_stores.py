@@ -151,6 +151,33 @@ async def test_the_outcome_of_an_attempt_that_was_given_up_is_refused(store):
     assert await store.finish([finish_of(second)]) == [True]
 
 
+def many_outcomes() -> list[Evaluation]:
+    """Make outcomes of two runs, among them some that keep something private and some that failed."""
+    others = {0: {}, 1: {"result": None, "private": None, **FAILED}}
+    return [
+        finish_of(
+            running(claim_of(number, started_at=1000.0, run="first" if number < 90 else "second"), 1),
+            **others.get(number % 10, {"private": None, "result": b'{"score":%d}' % number}),
+        )
+        for number in range(150)
+    ]
+
+
+async def test_of_many_outcomes_at_once_each_is_recorded_as_it_is(store):
+    outcomes = many_outcomes()
+    assert await store.finish(outcomes) == [True] * 150
+    assert await store.evaluations([each.id for each in outcomes]) == {each.id: each for each in outcomes}
+
+
+@pytest.mark.parametrize("taken", [{0}, {1}, {2}, {33, 71, 140}, set(range(150))])
+async def test_of_many_outcomes_at_once_those_that_somebody_else_judges_are_refused(store, taken):
+    outcomes = many_outcomes()
+    await store.claim([claim_of(number, owner="elsewhere") for number in taken])
+    assert await store.finish(outcomes) == [number not in taken for number in range(150)]
+    kept = await store.evaluations([each.id for each in outcomes])
+    assert [kept[each.id] == each for each in outcomes] == [number not in taken for number in range(150)]
+
+
 async def test_one_evaluation_of_an_owner_can_be_interrupted_alone(store):
     await store.claim([claim_of(1), claim_of(2), claim_of(3, owner="there")])
     assert await store.interrupt("here", claim_of(1).id) == 1
