@@ -9,6 +9,7 @@ encodes it, raising :class:`~benchhost.errors.HookReturned`.
 from __future__ import annotations
 
 import abc
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
@@ -371,8 +372,9 @@ class _Scoring(Operation):
     def _score(self, given: Given) -> Any:
         named = (given.dataset or "").replace("\n", " ")  # a key of ours is not for callers to make
         dataset = self.dataset(self._dataset or named)
-        if given.task_ids != [*dataset.tasks]:  # which is quicker to see than that each is one of them
-            unknown = next((task_id for task_id in given.task_ids if task_id not in dataset.tasks), None)
+        ids, tasks = given.task_ids, dataset.tasks
+        if len(ids) != len(tasks) or ids != [*tasks]:  # that these are all is quicker to see than that each is one
+            unknown = next(itertools.filterfalse(tasks.__contains__, ids), None)
             if unknown is not None:
                 raise UnknownTask(f"Task ID not found: {unknown[:200]}")
         self._given = given
