@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
 import traceback
+import uuid
 
 import anyio
 import pytest
@@ -740,6 +742,19 @@ async def test_closing_waits_for_what_is_to_be_tidied_up(config, double):
 async def test_many_commands_at_once(sandbox):
     done = await asyncio.gather(*(sandbox.run(f"echo {n}; exit {n}") for n in range(12)))
     assert [(each.stdout, each.exited.code) for each in done] == [(f"{n}\n".encode(), n) for n in range(12)]
+
+
+def test_a_machine_that_is_slow_to_send_what_was_said_loses_nothing_of_it(tmp_path):
+    slow = tmp_path / "dd"
+    slow.write_text(f'#!/bin/sh\nsleep 2\nexec {shutil.which("dd")} "$@"\n')
+    slow.chmod(0o755)
+    line = script.run(uuid.uuid4().hex, "echo out; echo err >&2; exit 3", cwd=None, env={}, stdin=False)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["/bin/sh", "-c", line], env=environ, capture_output=True, text=True, timeout=60, check=True)
+    for text, said in ((done.stdout, b"out\n"), (done.stderr, b"err\n")):
+        reading = script.Reading()
+        assert b"".join(reading.feed(text)) == said
+        assert reading.ended == "3"
 
 
 async def test_without_the_sdk_it_is_told_how_to_get_it(config, monkeypatch):

@@ -39,10 +39,13 @@ exec 3>&2 2>/dev/null
 (exec <"$d/e" >&3 3>&-; relay) & e=$!
 (exec "$@" <"$i" >"$d/o" 2>"$d/e" 3>&-)
 s=$?
-(exec >/dev/null 3>&-; k=0 n=
-  while [ "$k" -lt 40 ]; do
+held() {
+  [ ! -e "/proc/$$/fd" ] || ls -l /proc/[0-9]*/fd/[1-9]* 2>/dev/null | grep -qF -e "${d##*/}/o" -e "${d##*/}/e"
+}
+(exec >/dev/null 3>&-; k=0 n= q=0
+  while [ "$k" -lt 40 ] && [ "$q" -lt 2 ]; do
     sleep 0.5 || sleep 1
-    m=$(wc -c <"$d/n"); [ "$m" != "$n" ] || break
+    m=$(wc -c <"$d/n"); q=$((q+1)); [ "$m" = "$n" ] && held || q=0
     n=$m k=$((k+1))
   done
   kill "$o" "$e"
@@ -51,7 +54,8 @@ wait "$o"; wait "$e"; kill "$t"
 end "$s"
 """
 """Arguments: a folder to make, where to start, what to read, and the command. When something in the background
-still holds an output after the command, what it says is waited for while it says something, and then no more."""
+still holds an output after the command, what it says is waited for while it says something, and then no more. When
+nothing does, what is still in the pipes is waited for, however slow the machine is: a relay reads from descriptor 0."""
 
 _APART = r"""
 command -v setsid >/dev/null 2>&1 || { shift; exec "$@"; }
