@@ -303,7 +303,12 @@ def _of_text(wanted: type, value: Any) -> Any:
 
 def _written(cls: type[Benchmark[Any]]) -> frozenset[str]:
     """Name the hooks that the author did not leave out."""
-    return frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Benchmark, hook))
+    return frozenset(hook for hook in HOOKS if is_written(cls, hook))
+
+
+def is_written(cls: type[Benchmark[Any]], hook: str) -> bool:
+    """Whether the author did not leave a hook out."""
+    return getattr(cls, hook) is not getattr(Benchmark, hook)
 
 
 _PLACE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`\Z")

@@ -9,10 +9,11 @@ encodes it, raising :class:`~benchhost.errors.HookReturned`.
 from __future__ import annotations
 
 import abc
+import inspect
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -31,7 +32,7 @@ from benchhost.contract import (
 )
 from benchhost.errors import HookReturned, NotOffered, UnknownDataset, UnknownTask
 from benchhost.evaluation.frames import Answer, InSandbox, Item, Resumed
-from benchhost.registry import LoadedBenchmark, takes_resume_state
+from benchhost.registry import LoadedBenchmark, is_written, takes_resume_state
 from benchhost.sandbox import open_provider
 from benchhost.scoring import final_score, summarise
 from benchhost.tasks import Dataset
@@ -44,6 +45,8 @@ from benchhost.wire.vals import (
 )
 
 _encode = msgspec.json.Encoder().encode
+
+T = TypeVar("T")
 
 
 class Operation(abc.ABC):
@@ -191,12 +194,29 @@ class _Preparing(_InSandbox):
 
 
 class SetupTask(_Preparing):
-    """Prepare a sandbox for an attempt."""
+    """Prepare a sandbox for an attempt. Where the author has left that out, the question is put where it belongs."""
 
     hook = "setup_task"
 
     def begin(self) -> Any:
-        return self.ask(self.task(), self._sandbox)
+        if is_written(type(self._loaded.benchmark), self.hook):
+            return self.ask(self.task(), self._sandbox)
+        return self._put_question(self.task())
+
+    async def _put_question(self, task: Task) -> None:
+        self.asked = True
+        environment = await self._given("retrieve_task", task, Environment)
+        question = await self._given("prompt", task, str)
+        await self._sandbox.write(environment.problem_path, question.encode("utf-8", "replace"))
+
+    async def _given(self, hook: str, task: Task, kind: type[T]) -> T:
+        value = getattr(self._loaded.benchmark, hook)(task)
+        if inspect.isawaitable(value):
+            value = await value
+        if not isinstance(value, kind):
+            given = type(value).__name__
+            raise HookReturned(f"{self._loaded.name}: {hook} returned {given}, expected {kind.__name__}")
+        return value
 
 
 class PlaceSubmission(_Preparing):

@@ -38,10 +38,7 @@ class Bench(msgspec.Struct, frozen=True):
 
 
 class LocalInstances:
-    """The sandboxes for one dataset; ``verdict_on`` says of a recorded evaluation what it means for a run.
-
-    Where the benchmark does not set sandboxes up itself, the question is put where its environment says.
-    """
+    """The sandboxes for one dataset; ``verdict_on`` says of a recorded evaluation what it means for a run."""
 
     def __init__(
         self,
@@ -67,14 +64,9 @@ class LocalInstances:
     @asynccontextmanager
     async def lent(self, task_id: str, labels: Mapping[str, str]) -> AsyncIterator[Sandbox]:
         """Make a sandbox and have it set up; it is deleted at the end."""
-        environment = await self.environment(task_id)
-        spec = spec_of(environment, labels)
+        spec = spec_of(await self.environment(task_id), labels)
         async with self._bench.room, self._bench.sandboxes.lent(self._context.tenant, spec) as sandbox:
-            if self._hosted.offers("setup_task"):
-                await self._set_up(task_id, sandbox)
-            else:
-                question = await self._hosted.call("prompt", dataset=self._dataset, task=task_id)
-                await sandbox.write(environment.problem_path, msgspec.json.decode(question.data, type=str).encode())
+            await self._set_up(task_id, sandbox)
             yield sandbox
 
     async def judge(self, run: str, task_id: str, sandbox: Sandbox) -> Verdict:

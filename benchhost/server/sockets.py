@@ -178,7 +178,8 @@ class Conversation:
 async def setup_task(conversation: Conversation) -> None:
     """Prepare a sandbox for an attempt at a task."""
     frame = conversation.read(_instance_frame)
-    conversation.benchmark.must_offer("setup_task")
+    if not conversation.benchmark.offers("retrieve_task"):  # by which it is known where the question belongs
+        conversation.benchmark.must_offer("setup_task")
     catalogue = await conversation.known(frame.dataset, frame.task_id)
     place = await conversation.place(frame)
     setups, context = conversation.host.setups, conversation.context(catalogue, "")

@@ -11,7 +11,7 @@ from daytona_double import KEY, Double
 
 from benchhost.sandbox.daytona import DaytonaProvider, close_clients
 from benchhost.sandbox.local.provider import LocalProvider
-from benchhost.testing import serving
+from benchhost.testing import install_plugin, serving
 from benchhost_terminal.jobs import jobs
 
 DONE, NOT_DONE = "nested-archive", "merge-configs"
@@ -36,6 +36,20 @@ assert answer["choices"][0]["message"]["content"] == open(problem).read()
 print("asked", flush=True)
 if task == "{DONE}":
     subprocess.run(["sh", "/bundle/asker/more/solution.sh"], check=True)
+"""
+
+ASKS = """
+from benchhost import Benchmark, Environment, Result, Task
+
+class Plugin(Benchmark[Task]):
+    def load_datasets(self):
+        return {"default": [Task(id="one", question="What?")]}
+
+    def retrieve_task(self, task):
+        return Environment(image="host", problem_path="/work/problem", cwd="/work")
+
+    async def evaluate_instance(self, task, sandbox):
+        return Result(score=float(await sandbox.read("/work/copy") == b"What?"))
 """
 
 
@@ -230,6 +244,15 @@ def test_a_runner_of_a_benchmark_of_texts_needs_no_sandboxes(benchhost, tmp_path
         flags = ("--host", running.url, "--runner", "default", "--model", "scripted/echo", "--limit", "2", "--json")
         said = benchhost("run", "arithmetic", *flags)
     assert (said.code, said.json["summary"]["scored"]) == (0, 2), said.out
+
+
+def test_a_benchmark_that_sets_nothing_up_has_its_question_put_into_the_sandbox(benchhost, tmp_path):
+    install_plugin(tmp_path / "plugins", "asks", ASKS)
+    (tmp_path / "copier.yaml").write_text("name: copier\nrun_cmd: cp {problem_statement_path} /work/copy\n")
+    with serving(tmp_path / "host", "--allow-sandboxes", "--only", "asks", plugins=[tmp_path / "plugins"]) as running:
+        flags = ("--host", running.url, "--agent", tmp_path / "copier.yaml", "--model", "scripted/echo", "--json")
+        said = benchhost("run", "asks", *flags)
+    assert (said.code, said.json["summary"]["score"]) == (0, 1.0), said.out
 
 
 def test_a_host_that_makes_no_sandboxes_is_named_with_what_its_operator_can_do(benchhost, tmp_path, agent):

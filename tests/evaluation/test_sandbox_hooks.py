@@ -82,12 +82,30 @@ class Plugin(Benchmark[Task]):
         yield Result(score=0.0, metrics={"count": count})
 """
 
+SETS_NOTHING_UP = """
+from benchhost import *
+
+class Plugin(Benchmark[Task]):
+    def load_datasets(self):
+        return {"default": [Task(id=name, question="Why?") for name in ["plain", "nothing", "number"]]}
+
+    async def retrieve_task(self, task):
+        return None if task.id == "nothing" else Environment(image="host", problem_path="/work/why", cwd="/work")
+
+    def prompt(self, task):
+        return 3 if task.id == "number" else f"{task.question} Be brief."
+
+    def evaluate_instance(self, task, sandbox):
+        return Result(score=1.0)
+"""
+
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory, folders):
     folder = tmp_path_factory.mktemp("plugins")
     install_plugin(folder, "boxes", BOXES)
     install_plugin(folder, "resumes", RESUMES)
+    install_plugin(folder, "asks", SETS_NOTHING_UP)
     folders.install(folder)
     return folder
 
@@ -106,8 +124,8 @@ async def place(tmp_path, folders):
     return InSandbox("folders", config, sandbox.id)
 
 
-async def ask(hub, operation, task, place, said=None):
-    benchmark = hub.roster.get("boxes")
+async def ask(hub, operation, task, place, said=None, name="boxes"):
+    benchmark = hub.roster.get(name)
     await benchmark.ready()
     body = msgspec.msgpack.encode(place)
     tell = said.append if said is not None else None
@@ -124,6 +142,19 @@ async def test_setting_up_is_done_when_the_hook_ends_and_says_its_lines_together
 async def test_a_hook_that_returns_nothing_has_set_up(hub, place, tmp_path):
     assert await ask(hub, "setup_task", "plain", place) == {"status": "ok"}
     assert (tmp_path / "sandboxes" / place.id / "files/work/plain").read_text() == "written"
+
+
+async def test_where_the_hook_is_left_out_the_prompt_is_put_where_the_environment_says(hub, place, tmp_path):
+    assert await ask(hub, "setup_task", "plain", place, name="asks") == {"status": "ok"}
+    assert (tmp_path / "sandboxes" / place.id / "files/work/why").read_text() == "Why? Be brief."
+
+
+@pytest.mark.parametrize(
+    "task, said", [("nothing", "retrieve_task returned NoneType"), ("number", "prompt returned int, expected str")]
+)
+async def test_what_the_prompt_or_its_place_cannot_be_is_the_authors_mistake(task, said, hub, place):
+    with pytest.raises(HookReturned, match=f"asks: {said}"):
+        await ask(hub, "setup_task", task, place, name="asks")
 
 
 async def test_a_hook_may_say_more_of_what_it_has_set_up(hub, place):
