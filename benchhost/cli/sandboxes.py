@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import msgspec
 
 from benchhost.cli.options import read, settings_options
 from benchhost.cli.run_options import as_json, print_json
-from benchhost.errors import UsageError
+from benchhost.errors import SandboxNotFound, UsageError
 
 if TYPE_CHECKING:
     from benchhost.contract import Completed, Provider, Sandbox, SandboxSpec
@@ -236,15 +236,20 @@ def rm(ids: tuple[str, ...], everything: bool, config: Path | None, **flags: Any
         raise UsageError("say which: the ids of sandboxes, or --all")
     settings = read(config, flags)
 
-    async def carry_out() -> int:
+    async def carry_out() -> list[str]:
         async with _opened(settings) as provider:
             going = [info.id for info in await provider.list()] if everything else ids
+            there = []
             for each in going:
+                with suppress(SandboxNotFound):
+                    await provider.get(each)
+                    there.append(each)
                 await provider.delete(each)
-            return len(going)
+            return there
 
-    gone = asyncio.run(carry_out())
-    click.echo(f"{gone} deleted")
+    there = asyncio.run(carry_out())
+    missing = [] if everything else [each for each in ids if each not in there]
+    click.echo(f"{len(there)} deleted" + (f"; not there: {', '.join(missing)}" if missing else ""))
 
 
 @asynccontextmanager

@@ -117,6 +117,7 @@ def test_sandboxes_are_listed_by_their_labels_until_they_are_deleted(sandbox, be
     [told] = benchhost("sandbox", "ls", "--json").json["sandboxes"]
     assert (told["id"], told["labels"], told["state"]) == (sandbox, {"for": "tests"}, "running")
     assert benchhost("sandbox", "rm", sandbox).out == "1 deleted\n"
+    assert benchhost("sandbox", "rm", sandbox).out == f"0 deleted; not there: {sandbox}\n"
     assert benchhost("sandbox", "ls", "--json").json == {"sandboxes": []}
     assert "no sandbox" in benchhost("sandbox", "exec", sandbox, "true").err
 
