@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import sqlite3
 import time
@@ -104,7 +105,9 @@ async def test_a_kill_at_any_moment_loses_nothing_acknowledged_and_doubles_nothi
                 load += [asyncio.create_task(one(n, f"held {round_}")) for n in range(3)]
                 await asyncio.wait_for(goal.reached.wait(), 30)
                 end = time.monotonic() + 30
-                while not read(tmp_path, "SELECT 1 FROM evaluation WHERE status = 'running'"):  # some are held up
+                held = hashlib.sha256(f"held {round_}".encode()).hexdigest()  # none of these ends before the kill
+                running = f"SELECT 1 FROM evaluation WHERE status = 'running' AND response_digest = '{held}'"
+                while not read(tmp_path, running):
                     assert time.monotonic() < end
                     await asyncio.sleep(0.01)
                 server.kill()
