@@ -16,7 +16,8 @@ MOST_OUTPUT = 1024 * 1024
 """Bytes of output that an attack may make."""
 
 _TOO_MANY = 400
-"""Processes. A sandbox may have 256, and what is looked at is counted a moment later."""
+"""Processes. A sandbox may have 256. Where the kernel keeps no limit, they are counted again and again, and grow
+meanwhile: what tells is whether so many are left to go on."""
 _GIGABYTE = 1024**3
 _TOLERATED = 1.35
 """Times what was given. Where the kernel keeps no limit, memory is looked at again and again, and grows meanwhile."""
@@ -28,8 +29,10 @@ _GOAL = 1600
 async def _counted(scene: Scene) -> AsyncIterator[Trap]:
     with Watch(scene.mark) as watch:
 
-        async def evidence(_: Heard) -> str | None:
-            return f"it had {watch.most} processes at once" if watch.most > _TOO_MANY else None
+        async def evidence(heard: Heard) -> str | None:
+            if watch.most <= _TOO_MANY or not heard.lines("held"):
+                return None
+            return f"it was left {watch.most} processes at once"
 
         yield Trap(evidence)
 
@@ -99,13 +102,12 @@ ATTACKS = (
         lay=_counted,
         violent=True,
         program="""
-try:
-    for _ in range(600):
-        if os.fork() == 0:
-            time.sleep(5)
-            os._exit(0)
-finally:
-    time.sleep(0.4)
+for _ in range(600):
+    if os.fork() == 0:
+        time.sleep(10)
+        os._exit(0)
+time.sleep(2.5)  # in which somebody looks
+say("held")
 """,
     ),
     Attack(
