@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -79,6 +80,8 @@ class Server(MPServer):
     def _respawn_workers(self, *args: Any, **kwargs: Any) -> None:
         with _signals_held_back():
             super()._respawn_workers(*args, **kwargs)
+        if self.interrupt_signal or self.interrupt_children:
+            self.main_loop_interrupt.set()  # granian has forgotten what came between its last look and here
 
 
 @contextlib.contextmanager
@@ -109,7 +112,7 @@ class Worker:
 
         async def tell(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":  # type: ignore[comparison-overlap]  # as above
-                self._stop_runs_when_told()
+                self._heed_signals()
             await send(message)
 
         try:
@@ -117,18 +120,24 @@ class Worker:
         finally:
             reloading.cancel()
 
-    def _stop_runs_when_told(self) -> None:
-        """Stop the runs as soon as the process is to end.
+    def _heed_signals(self) -> None:
+        """Stop the runs as soon as the process is to end, and have no signal lost.
 
-        The end of the lifespan would be too late: it comes when every answer is finished, and the answer
-        to who follows a run is finished when the run is. The loop is told of the signal beside this, by
-        way of its wake-up descriptor, and calls granian's handler.
+        For the runs, the end of the lifespan would be too late: it comes when every answer is finished, and the
+        answer to who follows a run is finished when the run is. The loop is told of a signal beside this, by way
+        of its wake-up descriptor, and calls granian's handler, or ours; but uvloop hears of none while it does not
+        run, as between the start of the lifespan and the first connection. Such a one is sent again when it does.
         """
         runs, loop = self._host.runs, asyncio.get_running_loop()
-        if runs is None:
-            return
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda *_: loop.call_soon_threadsafe(runs.stop))
+
+        def heed(number: int, _: FrameType | None) -> None:
+            if runs is not None and number != signal.SIGHUP:
+                loop.call_soon_threadsafe(runs.stop)
+            if not loop.is_running():
+                loop.call_soon_threadsafe(os.kill, os.getpid(), number)
+
+        for each in SIGNALS:
+            signal.signal(each, heed)
 
     async def _reload_when_wanted(self) -> None:
         while True:

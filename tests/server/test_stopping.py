@@ -162,3 +162,32 @@ def test_an_address_that_cannot_be_listened_on_is_refused_with_what_to_try(tmp_p
     assert ended.stderr.splitlines()[-1] == (
         f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use; choose others with --host and --port"
     )
+
+
+WORKER = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from granian.asgi import LifespanProtocol
+from benchhost.server.serve import Worker
+from benchhost.settings import Settings
+
+kind, number, state = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+loop = __import__(kind).new_event_loop()
+asyncio.set_event_loop(loop)
+worker = Worker(Settings(state=state, only=()))
+lifespan = LifespanProtocol(worker)
+told = asyncio.Event()
+for each in (signal.SIGINT, signal.SIGTERM):  # as granian does it, which makes its server before the loop runs on
+    loop.add_signal_handler(each, told.set)
+loop.run_until_complete(lifespan.startup())
+os.kill(os.getpid(), number)
+wanted = told if number != signal.SIGHUP else worker._wanted
+loop.run_until_complete(asyncio.wait_for(wanted.wait(), 20))
+loop.run_until_complete(lifespan.shutdown())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("kind", ["uvloop", "asyncio"])
+def test_a_signal_that_comes_while_a_worker_begins_to_serve_is_not_lost(kind, number, tmp_path):
+    subprocess.run([sys.executable, "-c", WORKER, kind, str(int(number)), str(tmp_path)], check=True, timeout=60)
