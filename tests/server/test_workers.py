@@ -7,7 +7,7 @@ import os
 import signal
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import aiohttp
 import psutil
@@ -105,7 +105,12 @@ async def submit(session, server, task: int, response: str) -> tuple[int, str | 
 
 def workers(server) -> list[psutil.Process]:
     """The processes that answer requests: each has started one that starts graders."""
-    return [child for child in psutil.Process(server.process.pid).children() if child.children()]
+    found = []
+    for child in psutil.Process(server.process.pid).children():
+        with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+            if child.children():
+                found.append(child)
+    return found
 
 
 async def test_identical_requests_to_several_workers_run_the_hook_once(server, session, calls):

@@ -88,8 +88,11 @@ def unconfined(folders):
                     process.kill()
 
             running.end = only_that_process
-            yield running
-            running.end()
+            try:
+                yield running
+            finally:
+                running.end()
+                process._transport.close()  # what has survived may hold its pipes open
 
         async def upload(self, source, path):
             if source.is_dir():
