@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from benchhost.testing import install_plugin, serving
 
-LONG = bool(os.environ.get("BENCHHOST_FUZZ_LONG"))
+LONG = bool(os.environ.get("FUZZ_LONG"))
 
 BENCH = '''
 from benchhost import Benchmark, Environment, Result, Task
