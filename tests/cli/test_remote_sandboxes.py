@@ -41,15 +41,17 @@ if task == "{DONE}":
 ASKS = """
 from benchhost import Benchmark, Environment, Result, Task
 
+PLACE = "/work"
+
 class Plugin(Benchmark[Task]):
     def load_datasets(self):
         return {"default": [Task(id="one", question="What?")]}
 
     def retrieve_task(self, task):
-        return Environment(image="host", problem_path="/work/problem", cwd="/work")
+        return Environment(image="host", problem_path=f"{PLACE}/problem", cwd=PLACE)
 
     async def evaluate_instance(self, task, sandbox):
-        return Result(score=float(await sandbox.read("/work/copy") == b"What?"))
+        return Result(score=float(await sandbox.read(f"{PLACE}/copy") == b"What?"))
 """
 
 
@@ -248,7 +250,7 @@ def test_a_runner_of_a_benchmark_of_texts_needs_no_sandboxes(benchhost, tmp_path
 
 def test_a_benchmark_that_sets_nothing_up_has_its_question_put_into_the_sandbox(benchhost, tmp_path):
     install_plugin(tmp_path / "plugins", "asks", ASKS)
-    (tmp_path / "copier.yaml").write_text("name: copier\nrun_cmd: cp {problem_statement_path} /work/copy\n")
+    (tmp_path / "copier.yaml").write_text("name: copier\nrun_cmd: cp {problem_statement_path} copy\n")
     with serving(tmp_path / "host", "--allow-sandboxes", "--only", "asks", plugins=[tmp_path / "plugins"]) as running:
         flags = ("--host", running.url, "--agent", tmp_path / "copier.yaml", "--model", "scripted/echo", "--json")
         said = benchhost("run", "asks", *flags)

@@ -12,6 +12,8 @@ pytestmark = pytest.mark.anyio
 SIZES = """
 from benchhost import Benchmark, Environment, Result, Task
 
+PLACE = "/work"
+
 
 class Plugin(Benchmark[Task]):
     accepted_submission_schemas = {"artifact": {"any"}}
@@ -20,13 +22,13 @@ class Plugin(Benchmark[Task]):
         return {"default": [Task(id="t", question="?")]}
 
     def retrieve_task(self, task):
-        return Environment(image="python:3.11", problem_path="/work/problem", cwd="/work")
+        return Environment(image="python:3.11", problem_path=f"{PLACE}/problem", cwd=PLACE)
 
     async def place_submission(self, task, submission, sandbox):
-        await sandbox.write("/work/submitted", submission.data)
+        await sandbox.write(f"{PLACE}/submitted", submission.data)
 
     async def evaluate_instance(self, task, sandbox):
-        yield Result(score=float(len(await sandbox.read("/work/submitted"))))
+        yield Result(score=float(len(await sandbox.read(f"{PLACE}/submitted"))))
 """
 
 

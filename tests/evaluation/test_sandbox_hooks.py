@@ -18,10 +18,14 @@ from benchhost.testing import install_plugin
 
 pytestmark = pytest.mark.anyio
 
+PLACE = "/work"
+
 BOXES = """
 import asyncio
 from benchhost import *
 from benchhost.sandbox import stream_command
+
+PLACE = "/work"
 
 class Plugin(Benchmark[Task]):
     evaluation_timeout = 2.0
@@ -33,12 +37,12 @@ class Plugin(Benchmark[Task]):
 
     def setup_task(self, task, sandbox):
         if task.id == "plain":
-            return sandbox.write("/work/plain", b"written")
+            return sandbox.write(f"{PLACE}/plain", b"written")
         return self.set_up(task, sandbox)
 
     async def set_up(self, task, sandbox):
-        await sandbox.write("/work/problem", task.id.encode())
-        async for line in stream_command(sandbox, "cat problem; echo; echo again", cwd="/work"):
+        await sandbox.write(f"{PLACE}/problem", task.id.encode())
+        async for line in stream_command(sandbox, "cat problem; echo; echo again", cwd=PLACE):
             yield line
         if task.id == "says more":
             yield Ready("nearly")
@@ -55,13 +59,13 @@ class Plugin(Benchmark[Task]):
     async def evaluate_instance(self, task, sandbox, resume_state=None):
         if task.id == "hangs":
             await asyncio.sleep(60)
-        done = await sandbox.read("/work/done")
+        done = await sandbox.read(f"{PLACE}/done")
         yield ResumeState({"read": len(done), "before": resume_state})
         yield Message("read it")
         yield Result(score=float(done == b"done"), private={"done": done.decode()})
 
     async def place_submission(self, task, submission, sandbox):
-        await sandbox.write("/work/done", submission.data)
+        await sandbox.write(f"{PLACE}/done", submission.data)
 
     def evaluate_response(self, task, response):
         return Result(score=1.0)
@@ -85,12 +89,14 @@ class Plugin(Benchmark[Task]):
 SETS_NOTHING_UP = """
 from benchhost import *
 
+PLACE = "/work"
+
 class Plugin(Benchmark[Task]):
     def load_datasets(self):
         return {"default": [Task(id=name, question="Why?") for name in ["plain", "nothing", "number"]]}
 
     async def retrieve_task(self, task):
-        return None if task.id == "nothing" else Environment(image="host", problem_path="/work/why", cwd="/work")
+        return None if task.id == "nothing" else Environment(image="host", problem_path=f"{PLACE}/why", cwd=PLACE)
 
     def prompt(self, task):
         return 3 if task.id == "number" else f"{task.question} Be brief."
@@ -136,17 +142,17 @@ async def test_setting_up_is_done_when_the_hook_ends_and_says_its_lines_together
     said: list[Note] = []
     assert await ask(hub, "setup_task", "good", place, said) == {"status": "ok"}
     assert [note.text for note in said] == ["good\nagain"]
-    assert (tmp_path / "sandboxes" / place.id / "files/work/problem").read_text() == "good"
+    assert (tmp_path / "sandboxes" / place.id / f"files{PLACE}/problem").read_text() == "good"
 
 
 async def test_a_hook_that_returns_nothing_has_set_up(hub, place, tmp_path):
     assert await ask(hub, "setup_task", "plain", place) == {"status": "ok"}
-    assert (tmp_path / "sandboxes" / place.id / "files/work/plain").read_text() == "written"
+    assert (tmp_path / "sandboxes" / place.id / f"files{PLACE}/plain").read_text() == "written"
 
 
 async def test_where_the_hook_is_left_out_the_prompt_is_put_where_the_environment_says(hub, place, tmp_path):
     assert await ask(hub, "setup_task", "plain", place, name="asks") == {"status": "ok"}
-    assert (tmp_path / "sandboxes" / place.id / "files/work/why").read_text() == "Why? Be brief."
+    assert (tmp_path / "sandboxes" / place.id / f"files{PLACE}/why").read_text() == "Why? Be brief."
 
 
 @pytest.mark.parametrize(
@@ -178,7 +184,7 @@ async def test_a_sandbox_that_is_not_set_up_is_an_error(task, error, said, hub, 
 async def test_a_submission_is_placed(hub, place, tmp_path):
     placing = msgspec.structs.replace(place, submission=Submission("text", "patch", b"done"))
     assert await ask(hub, "place_submission", "good", placing) == {"status": "ok"}
-    assert (tmp_path / "sandboxes" / place.id / "files/work/done").read_text() == "done"
+    assert (tmp_path / "sandboxes" / place.id / f"files{PLACE}/done").read_text() == "done"
 
 
 async def test_a_sandbox_that_cannot_be_opened_is_told_by_its_name(hub, place):
@@ -195,12 +201,12 @@ async def test_a_hook_that_overruns_in_a_sandbox_is_given_up(hub, place):
 
 async def test_an_instance_is_judged_once_and_its_private_part_recorded(hub, place, tmp_path):
     (tmp_path / "sandboxes" / place.id / "files/work").mkdir()
-    (tmp_path / "sandboxes" / place.id / "files/work/done").write_text("done")
+    (tmp_path / "sandboxes" / place.id / f"files{PLACE}/done").write_text("done")
     benchmark, work = hub.roster.get("boxes"), Instance("good", place)
     first = await hub.evaluator.evaluate(benchmark, Context(), work)
     assert (first.status, json.loads(first.result)["score"]) == ("scored", 1.0)
     assert json.loads(first.private) == {"done": "done"}
-    (tmp_path / "sandboxes" / place.id / "files/work/done").write_text("undone")
+    (tmp_path / "sandboxes" / place.id / f"files{PLACE}/done").write_text("undone")
     assert await hub.evaluator.evaluate(benchmark, Context(), Instance("good", place)) == first
     again = await hub.evaluator.evaluate(benchmark, Context(run="another"), work)
     assert json.loads(again.result)["score"] == 0.0
@@ -216,7 +222,7 @@ async def test_who_opens_a_sandbox_with_other_credentials_is_not_answered_from_t
 
 async def test_an_interrupted_evaluation_goes_on_from_where_it_was(hub, place, tmp_path):
     (tmp_path / "sandboxes" / place.id / "files/work").mkdir()
-    (tmp_path / "sandboxes" / place.id / "files/work/done").write_text("done")
+    (tmp_path / "sandboxes" / place.id / f"files{PLACE}/done").write_text("done")
     benchmark, work = hub.roster.get("boxes"), Instance("good", place)
     await benchmark.ready()
     claim = hub.evaluator._claim(benchmark, Context(), work)

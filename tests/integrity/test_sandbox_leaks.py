@@ -12,8 +12,12 @@ from benchhost.testing import install_plugin
 
 pytestmark = pytest.mark.anyio
 
+PLACE = "/work"
+
 SOURCE = """
 from benchhost import *
+
+PLACE = "/work"
 
 
 class Job(Task, kw_only=True):
@@ -32,19 +36,19 @@ class Sound(Benchmark[Job]):
         return {"default": [Job(id="j", question="Sum?", files=files, **hidden)]}
 
     def retrieve_task(self, task):
-        return Environment(image="host", problem_path="/work/problem.md", cwd="/work",
+        return Environment(image="host", problem_path=f"{PLACE}/problem.md", cwd=PLACE,
                            resources=Resources(vcpu=1, memory=1, disk=1))
 
     async def setup_task(self, task, sandbox):
         for name, content in task.files.items():
-            await sandbox.write(f"/work/{name}", content.encode())
+            await sandbox.write(f"{PLACE}/{name}", content.encode())
         yield Message("placed: " + " ".join(task.files))
 
     async def place_submission(self, task, submission, sandbox):
-        await sandbox.write("/work/submitted", submission.data)
+        await sandbox.write(f"{PLACE}/submitted", submission.data)
 
     async def evaluate_instance(self, task, sandbox):
-        done = await sandbox.run(["cat", "/work/sum.txt"])
+        done = await sandbox.run(["cat", f"{PLACE}/sum.txt"])
         return Result(score=float(done.text == task.answer), private={"check": task.check})
 
 
@@ -55,10 +59,10 @@ LEAKY = """
     async def setup_task(self, task, sandbox):
         async for message in super().setup_task(task, sandbox):
             yield message
-        await sandbox.write("/work/.cache/answer", task.answer.encode().hex().encode())
+        await sandbox.write(f"{PLACE}/.cache/answer", task.answer.encode().hex().encode())
 
     async def evaluate_instance(self, task, sandbox):
-        await sandbox.write("/work/check.sh", task.check.encode())
+        await sandbox.write(f"{PLACE}/check.sh", task.check.encode())
         yield Message(f"looking for {task.note}")
         yield Result(score=0.0, feedback=task.files["numbers.txt"])
 """
@@ -83,8 +87,8 @@ def searched(tmp_path, monkeypatch):
 async def test_what_hooks_leave_or_say_in_a_sandbox_is_a_leak_but_what_is_placed_there_is_not(searched):
     report = await searched(LEAKY)
     found = {(leak.route, leak.at, leak.field, leak.task) for leak in report.leaks}
-    assert (FILES, "/work/.cache/answer after it was set up", "answer", "j") in found
-    assert (FILES, "/work/check.sh after it was judged", "check", "j") in found
+    assert (FILES, f"{PLACE}/.cache/answer after it was set up", "answer", "j") in found
+    assert (FILES, f"{PLACE}/check.sh after it was judged", "check", "j") in found
     assert (JUDGING, "data", "note", "j") in found
     assert not [leak for leak in report.leaks if leak.route == FILES and leak.field.startswith("files")]
     elsewhere = {leak.route for leak in report.leaks if leak.field == "files.numbers.txt"}

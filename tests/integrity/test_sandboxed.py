@@ -20,6 +20,8 @@ SOURCE = """
 import random
 from benchhost import *
 
+PLACE = "/work"
+
 
 class Chore(Task, kw_only=True):
     answer: str
@@ -32,17 +34,17 @@ class Plugin(Benchmark[Chore]):
         return {"default": [Chore(id=f"c{n}", question=f"{n}?", answer=f"{n}") for n in range(9)]}
 
     def retrieve_task(self, task):
-        return Environment(image="host", problem_path="/work/problem.md", cwd="/work")
+        return Environment(image="host", problem_path=f"{PLACE}/problem.md", cwd=PLACE)
 
     async def setup_task(self, task, sandbox):
-        await sandbox.write("/work/problem.md", task.question.encode())
-        await sandbox.write("/work/done", b"")
+        await sandbox.write(f"{PLACE}/problem.md", task.question.encode())
+        await sandbox.write(f"{PLACE}/done", b"")
 
     async def place_submission(self, task, submission, sandbox):
-        await sandbox.write("/work/done", submission.data)
+        await sandbox.write(f"{PLACE}/done", submission.data)
 
     async def evaluate_instance(self, task, sandbox):
-        done = await sandbox.read("/work/done")
+        done = await sandbox.read(f"{PLACE}/done")
         yield Message("looking at it")
         yield Result(score=float(done.decode() == task.answer))
 """
@@ -51,11 +53,11 @@ JUDGES = "async def evaluate_instance(self, task, sandbox):\n    "
 
 UNSOUND = {
     "silence-not-full-marks": (
-        f"{JUDGES}return Result(score=float(await sandbox.read('/work/done') == b''))",
+        f"{JUDGES}return Result(score=float(await sandbox.read(PLACE + '/done') == b''))",
         "a sandbox in which nothing was done scored 1",
     ),
     "noise-not-full-marks": (
-        f"{JUDGES}return Result(score=float(await sandbox.read('/work/done') != b''))",
+        f"{JUDGES}return Result(score=float(await sandbox.read(PLACE + '/done') != b''))",
         "a submission of noise as artifact of the schema zip scored 1",
     ),
     "grading-deterministic": (
@@ -135,6 +137,8 @@ async def test_without_sandboxes_nothing_is_judged_in_any(examined, options):
 RUNNER = """
 from benchhost import *
 
+PLACE = "/work"
+
 
 class Doer(Runner[Task]):
     version = "1"
@@ -144,7 +148,7 @@ class Doer(Runner[Task]):
         reply = (await model.complete(await context.prompt())).text
         if reply == "give up":
             raise ValueError("no idea")
-        await sandbox.write("/work/done", reply.encode())
+        await sandbox.write(f"{PLACE}/done", reply.encode())
         return GenerationResult(task_id=task.id, status=GenerationStatus.SUCCESS, data=reply)
 """
 

@@ -30,7 +30,7 @@ run_cmd: ./run.sh {problem_statement_path} --turns {turns} --mode {mode} ${HOME}
 final_output: /out
 output_artifacts:
   - trajectory.json
-  - {path: patches, source: "/work/*.patch", required: true}
+  - {path: patches, source: "/out/*.patch", required: true}
 egress_allowlist: [api.example.com]
 secrets: {KEY: name}
 defaults:
@@ -63,7 +63,7 @@ def test_the_long_form_is_read(tmp_path):
     assert read.params({"mode": "fast"}) == {"turns": 5, "mode": "fast"}
     assert [(each.path, each.source, each.required) for each in read.artifacts] == [
         ("trajectory.json", "/tmp/valkyrie/trajectory.json", False),
-        ("patches", "/work/*.patch", True),
+        ("patches", "/out/*.patch", True),
     ]
 
 

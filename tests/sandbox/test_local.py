@@ -34,6 +34,8 @@ from benchhost.testing.sandboxes import ProviderSuite
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).resolve().parents[2]
+PLACE = "/work"
+
 SOMEBODY = 54_321
 """A user of this machine that nobody is."""
 
@@ -368,10 +370,10 @@ async def test_a_sandbox_has_as_many_cores_as_it_was_given(provider):
 
 async def test_files_in_memory_may_be_as_large_as_the_disk(provider):
     sandbox = await provider.create(SandboxSpec(resources=Resources(disk=1)))
-    said = await sandbox.run("for i in 1 2 3; do head -c 400M /dev/zero > /work/$i || exit 9; done", timeout=60)
+    said = await sandbox.run(f"for i in 1 2 3; do head -c 400M /dev/zero > {PLACE}/$i || exit 9; done", timeout=60)
     assert said.exited.code == 9
     assert b"No space left" in said.stderr
-    assert (await sandbox.run("rm /work/*; echo ok > /work/a; cat /work/a")).text == "ok\n"
+    assert (await sandbox.run(f"rm {PLACE}/*; echo ok > {PLACE}/a; cat {PLACE}/a")).text == "ok\n"
 
 
 async def test_files_beyond_the_disk_end_what_runs(provider):
@@ -380,13 +382,13 @@ async def test_files_beyond_the_disk_end_what_runs(provider):
     disk = 1 + shutil.disk_usage("/").total // 2**30 // 2  # more than may lie in memory, for sure
     sandbox = await provider.create(SandboxSpec(resources=Resources(disk=4)))
     del disk
-    said = await sandbox.run("fallocate -l 3G /work/a && fallocate -l 3G /work/b && sleep 60", timeout=30)
+    said = await sandbox.run(f"fallocate -l 3G {PLACE}/a && fallocate -l 3G {PLACE}/b && sleep 60", timeout=30)
     assert said.exited.reason == "disk_limit"
 
 
 async def test_files_that_are_removed_and_still_open_count_too(provider):
     sandbox = await provider.create(SandboxSpec(resources=Resources(disk=4)))
-    greedy = "exec 3> /work/a; rm /work/a; fallocate -l 3G /proc/self/fd/3; fallocate -l 3G /work/b && sleep 60"
+    greedy = f"exec 3> {PLACE}/a; rm {PLACE}/a; fallocate -l 3G /proc/self/fd/3; fallocate -l 3G {PLACE}/b && sleep 60"
     said = await sandbox.run(greedy, timeout=30)
     assert said.exited.reason == "disk_limit", said.stderr
 
@@ -449,15 +451,15 @@ async def test_without_namespaces_there_is_a_folder_and_nothing_else(walled, tmp
     assert said.stdout == b"x\n"
     assert (await sandbox.run(["cat", str(tmp_path / "open")])).stdout == b""
     assert not (await sandbox.run(f"kill -0 {os.getpid()}")).ok
-    await sandbox.write("/work/g", b"y")
-    assert (await sandbox.run("pwd; cat g", cwd="/work")).text.endswith("/work\ny")
+    await sandbox.write(f"{PLACE}/g", b"y")
+    assert (await sandbox.run("pwd; cat g", cwd=PLACE)).text.endswith("/work\ny")
     assert (await sandbox.run('echo t > "$TMPDIR/t"; echo h > "$HOME/h"')).ok
     assert await sandbox.read("/tmp/t") + await sandbox.read("/home/user/h") == b"t\nh\n"
     with pytest.raises(SandboxFileError):
         await sandbox.read("/etc/passwd")
     await sandbox.run("ln -s /etc/passwd link")
     with pytest.raises(SandboxFileError):
-        await sandbox.read("/work/link")
+        await sandbox.read(f"{PLACE}/link")
 
 
 def leave_behind(config, *, user):
@@ -607,11 +609,11 @@ async def test_a_snapshot_lies_over_its_image(provider, image):
 async def test_a_snapshot_is_made_again_under_its_name(provider):
     sandbox = await provider.create(SandboxSpec())
     for content in (b"first", b"second"):
-        await sandbox.write("/work/f", content)
+        await sandbox.write(f"{PLACE}/f", content)
         await provider.snapshot(sandbox.id, "same")
     restored = await provider.create(SandboxSpec(snapshot="same"))
-    assert await restored.read("/work/f") == b"second"
-    assert (await restored.run("echo x >> /work/f; echo y > /tmp/y; id -u")).text == "1000\n"
+    assert await restored.read(f"{PLACE}/f") == b"second"
+    assert (await restored.run(f"echo x >> {PLACE}/f; echo y > /tmp/y; id -u")).text == "1000\n"
 
 
 @pytest.mark.parametrize("name", ["", "../up", ".hidden", "a/b", "a" * 101, "no-such"])
@@ -628,7 +630,7 @@ async def test_links_in_a_snapshot_lead_no_mount_astray(provider, tmp_path):
     sandbox = await provider.create(SandboxSpec())
     outside = tmp_path / "outside"
     outside.mkdir()
-    links = f"rm -rf /home /var; ln -s {outside} /home; ln -s {outside} /var; mv /etc /etc2; ln -s {outside} /work/l"
+    links = f"rm -rf /home /var; ln -s {outside} /home; ln -s {outside} /var; mv /etc /etc2; ln -s {outside} {PLACE}/l"
     await sandbox.run(links)
     await provider.snapshot(sandbox.id, "planted")
     restored = await provider.create(SandboxSpec(snapshot="planted"))

@@ -195,9 +195,13 @@ def test_they_are_off_unless_the_operator_allows_them(tmp_path, here, make_clien
         assert not (server.state / "sandboxes").exists(), "nothing is opened that nobody may use"
 
 
+PLACE = "/work"
+
 JOURNEY = """
 from benchhost import Benchmark, Environment, Result, Task
 from benchhost.sandbox import stream_command
+
+PLACE = "/work"
 
 class Sum(Task, kw_only=True):
     test: str
@@ -210,19 +214,19 @@ class Plugin(Benchmark[Sum]):
         return {"default": [Sum(id="sum", question="Write total.py.", test=test)]}
 
     def retrieve_task(self, task):
-        return Environment(image="host", problem_path="/work/problem.md", cwd="/work")
+        return Environment(image="host", problem_path=f"{PLACE}/problem.md", cwd=PLACE)
 
     async def setup_task(self, task, sandbox):
-        await sandbox.write("/work/problem.md", task.question.encode())
-        async for message in stream_command(sandbox, "ls", cwd="/work"):
+        await sandbox.write(f"{PLACE}/problem.md", task.question.encode())
+        async for message in stream_command(sandbox, "ls", cwd=PLACE):
             yield message
 
     async def evaluate_instance(self, task, sandbox):
-        await sandbox.write("/work/test.py", task.test.encode())
-        return Result(score=float((await sandbox.run("python3 test.py", cwd="/work")).ok))
+        await sandbox.write(f"{PLACE}/test.py", task.test.encode())
+        return Result(score=float((await sandbox.run("python3 test.py", cwd=PLACE)).ok))
 
     async def place_submission(self, task, submission, sandbox):
-        await sandbox.write("/work/total.py", submission.data)
+        await sandbox.write(f"{PLACE}/total.py", submission.data)
 """
 
 
@@ -237,7 +241,7 @@ def test_the_whole_journey_is_made_in_sandboxes_of_this_machine(tmp_path, make_c
         assert anyio.run(agent.setup_task, "sum", id_) == {"status": "ok"}
         assert agent.messages == ["problem.md"]
         assert run(client, id_, "cat problem.md")["stdout"] == b"Write total.py."
-        work = {"path": "/work/total.py"}
+        work = {"path": f"{PLACE}/total.py"}
         assert client.request("PUT", f"/v1/sandboxes/{id_}/files", b"total = sum\n", **work).status == 204
         result = anyio.run(agent.evaluate_instance, "sum", id_)
         assert result["score"] == 1.0

@@ -24,6 +24,8 @@ import asyncio
 from benchhost import Benchmark, Error, Message, Ready, Response, Result, ResumeState, Task
 from benchhost.sandbox import stream_command
 
+PLACE = "/work"
+
 
 class Secretive(Task, kw_only=True):
     answer: str = "hidden-answer"
@@ -39,13 +41,13 @@ class Plugin(Benchmark[Secretive]):
         return {"default": tasks, "closed": [Secretive(id="good", question="?")]}
 
     async def setup_task(self, task, sandbox):
-        await sandbox.write("/work/problem", task.id.encode())
-        async for message in stream_command(sandbox, "cat problem; echo; echo ready", cwd="/work"):
+        await sandbox.write(f"{PLACE}/problem", task.id.encode())
+        async for message in stream_command(sandbox, "cat problem; echo; echo ready", cwd=PLACE):
             yield message
         if task.id == "slow":
             yield Message("waiting")
             await waits(sandbox)
-            await sandbox.write("/work/set-up", b"1")
+            await sandbox.write(f"{PLACE}/set-up", b"1")
         if task.id == "bad":
             raise ValueError(f"the answer is {task.answer}")
         if task.id == "declines":
@@ -54,13 +56,13 @@ class Plugin(Benchmark[Secretive]):
     async def evaluate_instance(self, task, sandbox):
         yield Message("looking at it")
         if task.id == "slow":
-            count = int(await said(sandbox, "/work/times") or 0) + 1
-            await sandbox.write("/work/times", str(count).encode())
+            count = int(await said(sandbox, f"{PLACE}/times") or 0) + 1
+            await sandbox.write(f"{PLACE}/times", str(count).encode())
             yield Message("waiting")
             await waits(sandbox)
         if task.id == "bad":
             raise ValueError(f"the answer is {task.answer}")
-        done = await said(sandbox, "/work/done")
+        done = await said(sandbox, f"{PLACE}/done")
         yield Result(score=float(done == "done"), metrics={}, private={"answer": task.answer})
 
     async def evaluate_response(self, task, response, resume_state=None):

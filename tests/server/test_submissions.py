@@ -20,6 +20,8 @@ import asyncio
 
 from benchhost import Benchmark, Environment, Error, Message, Resources, Result, Task
 
+PLACE = "/work"
+
 
 class Plugin(Benchmark[Task]):
     evaluation_timeout = 30.0
@@ -31,10 +33,10 @@ class Plugin(Benchmark[Task]):
 
     def retrieve_task(self, task):
         image = "none" if task.id == "no image" else "python:3.11"
-        return Environment(image=image, problem_path="/work/problem", cwd="/work", resources=Resources(vcpu=2))
+        return Environment(image=image, problem_path=f"{PLACE}/problem", cwd=PLACE, resources=Resources(vcpu=2))
 
     async def setup_task(self, task, sandbox):
-        await sandbox.write("/work/problem", b"as set up")
+        await sandbox.write(f"{PLACE}/problem", b"as set up")
         if task.id == "set up badly":
             raise ValueError("the hidden cause")
 
@@ -42,10 +44,10 @@ class Plugin(Benchmark[Task]):
         if task.id == "declines":
             yield Error("the patch does not apply")
         yield Message("placing it")
-        await sandbox.write(f"/work/{submission.type}.{submission.schema}", submission.data)
+        await sandbox.write(f"{PLACE}/{submission.type}.{submission.schema}", submission.data)
 
     async def evaluate_instance(self, task, sandbox):
-        listed = (await sandbox.run("ls; cat problem", cwd="/work")).text.split("\\n")
+        listed = (await sandbox.run("ls; cat problem", cwd=PLACE)).text.split("\\n")
         if task.id == "hangs":
             await asyncio.sleep(60)
         if task.id == "dies":

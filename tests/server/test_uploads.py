@@ -29,6 +29,8 @@ import hashlib
 
 from benchhost import Benchmark, Environment, Result, Task
 
+PLACE = "/work"
+
 
 class Plugin(Benchmark[Task]):
     accepted_submission_schemas = {"artifact": {"any"}, "text": {"any"}}
@@ -38,14 +40,14 @@ class Plugin(Benchmark[Task]):
         return {name: [Task(id=each, question="?") for each in names] for name in ("default", "second", "odd name")}
 
     def retrieve_task(self, task):
-        return Environment(image="python:3.11", problem_path="/work/problem", cwd="/work")
+        return Environment(image="python:3.11", problem_path=f"{PLACE}/problem", cwd=PLACE)
 
     async def place_submission(self, task, submission, sandbox):
         digest = hashlib.sha256(submission.data).hexdigest()
-        await sandbox.write("/work/told", f"{len(submission.data)} {digest}".encode())
+        await sandbox.write(f"{PLACE}/told", f"{len(submission.data)} {digest}".encode())
 
     async def evaluate_instance(self, task, sandbox):
-        yield Result(score=1.0, feedback=(await sandbox.run("cat told", cwd="/work")).text)
+        yield Result(score=1.0, feedback=(await sandbox.run("cat told", cwd=PLACE)).text)
 """
 
 FLAGS = ["--only", "bench,other", "--sandbox", "folders", "--auth", "keys", "--workers", "2"]
