@@ -6,21 +6,30 @@ import asyncio
 import signal
 
 import click
+import msgspec
 import uvloop
 
 from benchhost.cli.display import tell, watch
 from benchhost.cli.run_options import print_json
 from benchhost.cli.session import Session
 from benchhost.cli.stored import opened_store
+from benchhost.contract import EvaluationStatus, GenerationStatus
 from benchhost.runner.account import BUDGET
 from benchhost.runner.config import RunOptions
 from benchhost.runner.exits import ExitCode
 from benchhost.runner.run import Outcome, stored_config
+from benchhost.runner.summary import RunSummary
 from benchhost.settings import Settings
 from benchhost.store import RunRecord
 
 LOOK_BACK = 50
 """Among how many newer runs one to compare with is looked for."""
+
+
+class _Covered(msgspec.Struct, frozen=True):
+    """What a comparison must know of a summary beforehand."""
+
+    coverage: float | None = None
 
 
 def carry_out(session: Session, *, as_json: bool, state: str) -> int:
@@ -62,18 +71,32 @@ async def _carry_out(session: Session) -> tuple[Outcome, RunRecord | None]:
 
 
 async def _comparable(settings: Settings, run_id: str) -> RunRecord | None:
-    """Find the newest other run of the same tasks."""
+    """Find the newest other run of the same tasks that surely has a score in common with this one."""
     async with opened_store(settings) as store:
         record = await store.run(run_id)
         if record is None:
             return None
-        mine = stored_config(record)
+        mine, covered = stored_config(record), _coverage(record)
         for other in await store.runs(tenant=record.tenant, benchmark=record.benchmark, limit=LOOK_BACK):
             theirs = stored_config(other)
             alike = (theirs.dataset_version, theirs.tasks) == (mine.dataset_version, mine.tasks)
-            if other.id != run_id and alike and other.status in ("complete", "errors"):
+            ended = other.id != run_id and other.status in ("complete", "errors")
+            if ended and alike and covered + _coverage(other) > 1:
                 return other
     return None
+
+
+def _coverage(record: RunRecord) -> float:
+    return 0.0 if record.summary is None else msgspec.json.decode(record.summary, type=_Covered).coverage or 0.0
+
+
+def _given_up(summary: RunSummary) -> str:
+    """Return the flags by which every attempt is made again that the model, or the judge of its response, gave up."""
+    statuses = {
+        EvaluationStatus.DID_NOT_COMPLETE if status == GenerationStatus.SUCCESS else status
+        for status in summary.statuses
+    }
+    return "".join(f" --status {status}" for status in sorted(statuses))
 
 
 def _next(outcome: Outcome, other: RunRecord | None, options: RunOptions) -> str:
@@ -87,7 +110,9 @@ def _next(outcome: Outcome, other: RunRecord | None, options: RunOptions) -> str
     if outcome.status == "generated":
         return f"Have it judged: benchhost runs eval {outcome.run}"
     if outcome.status == "errors":
-        return f"Try the errors again: benchhost runs retry {outcome.run}"
+        if outcome.summary.failures:
+            return f"Try the errors again: benchhost runs retry {outcome.run}"
+        return f"Attempt again what was given up: benchhost runs retry {outcome.run}{_given_up(outcome.summary)}"
     if other is not None:
         return f"Compare it: benchhost runs compare {other.id} {outcome.run}"
     return f"Look at it again: benchhost runs show {outcome.run}"

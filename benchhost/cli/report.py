@@ -80,7 +80,10 @@ def show_comparison(first: str, second: str, found: Comparison, notes: Iterable[
     facts.add_row("first", Text(f"{first}: {_share(found.first, found)}"))
     facts.add_row("second", Text(f"{second}: {_share(found.second, found)}"))
     facts.add_row("tasks", f"{found.tasks:,} with a score in both")
-    facts.add_row("difference", f"{_share(found.difference, found)}, second less first{_interval(found)}")
+    if found.tasks:
+        facts.add_row("difference", f"{_share(found.difference, found)}, second less first{_interval(found)}")
+    else:
+        facts.add_row("difference", "unknown: no task has a score in both")
     if found.bootstrap is not None:
         low, high = found.bootstrap.low, found.bootstrap.high
         facts.add_row("bootstrap", f"{found.bootstrap.level:.0%} interval {low:.4g} to {high:.4g}")
@@ -134,7 +137,7 @@ def _show_slices(summary: RunSummary) -> None:
 
 def _coverage(summary: RunSummary) -> str:
     text = f"{summary.scored:,} of {summary.given:,} scored"
-    if summary.scored == summary.given or summary.missing_as_zero is None:
+    if summary.scored in (0, summary.given) or summary.missing_as_zero is None:
         return text
     zero, out = words.score(summary.missing_as_zero), words.score(summary.missing_left_out)
     if summary.interval is not None and summary.interval.method == "wilson":

@@ -20,7 +20,9 @@ from benchhost.cli.run_options import (
 )
 
 
-@click.command(epilog="Exit codes: 0 complete, 1 failure, 2 wrong call, 3 errors in tasks, 4 incomplete, 5 refused.")
+@click.command(
+    epilog="Exit codes: 0 complete, 1 failure, 2 wrong call, 3 errors in tasks or no score, 4 incomplete, 5 refused."
+)
 @click.argument("benchmark", metavar="NAME")
 @click.argument("task_ids", metavar="[TASK_ID]...", nargs=-1)
 @click.option(

@@ -22,7 +22,7 @@ from benchhost.runner.attempt import response_digest
 from benchhost.runner.config import RunConfig
 from benchhost.runner.names import folder_name
 from benchhost.runner.source import Verdict
-from benchhost.runner.summary import RunSummary
+from benchhost.runner.summary import RunSummary, status_of
 from benchhost.store import AttemptRecord, RunRecord, Store
 
 RUN_CONFIG = "run_config.json"
@@ -149,7 +149,7 @@ def vals_score(summary: RunSummary, tasks: list[str]) -> dict[str, Any]:
         "tasks_evaluated": tasks,
         "final_score": 0.0 if summary.score is None else summary.score,
         "metadata": msgspec.to_builtins(summary),
-        "complete": not summary.failures and not summary.unevaluated and summary.attempted == summary.given,
+        "complete": status_of(summary) == "complete",
     }
 
 

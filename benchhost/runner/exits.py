@@ -7,7 +7,8 @@ from typing import Literal
 
 RunStatus = Literal["running", "complete", "generated", "errors", "incomplete", "failed"]
 """``complete``: every attempt has its verdict, or was given up by the model. ``generated``:
-every attempt has its response, and none was to be evaluated. ``errors``: finished, some with errors.
+every attempt has its response, and none was to be evaluated. ``errors``: finished, some with errors, or
+without a single score.
 ``incomplete``: stopped before its end. ``failed``: the engine itself failed. One that is ``running`` and
 that no process has locked was interrupted (:func:`benchhost.runner.lock.is_locked`)."""
 

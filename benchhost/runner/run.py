@@ -27,7 +27,7 @@ from benchhost.runner.pace import Pace
 from benchhost.runner.plan import Owed, Plan, Work, WorkLeft
 from benchhost.runner.progress import Progress
 from benchhost.runner.source import Source, Verdict
-from benchhost.runner.summary import NO_FAILURE, RunSummary, status_of, summarise_run
+from benchhost.runner.summary import NO_FAILURE, RunSummary, is_fruitless, status_of, summarise_run
 from benchhost.store import AttemptRecord, RunEvent, RunRecord, Store
 
 _spend = msgspec.json.Decoder(Spend)
@@ -37,7 +37,7 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a session ended: what the run is now, why it stopped if it did, and the exit code of the command."""
+    """How a session ended: what the run is now, why if that needs saying, and the exit code of the command."""
 
     run: str
     status: RunStatus
@@ -371,14 +371,15 @@ class Run:
         self.progress.phase = "scoring"
         with anyio.CancelScope(shield=True):
             summary = await summarise_run(self._store, record, source=self._source, runner=self._runner)
-            reason = self.progress.stopping or ""
             status = self._status(summary)
+            fruitless = status == "errors" and is_fruitless(summary)
+            reason = self.progress.stopping or ("nothing was scored" if fruitless else "")
             ended = msgspec.structs.replace(
                 record, status=status, reason=reason, summary=_encode(summary), updated_at=time.time()
             )
             await self._store.update_run(ended)
             await self._note("ended", {"status": status, "reason": reason})
-        exit_code = self._exit_code(summary)
+        exit_code = self._exit_code(status, summary)
         return Outcome(run=self.id, status=status, reason=reason, exit_code=exit_code, summary=summary)
 
     def _status(self, summary: RunSummary) -> RunStatus:
@@ -386,16 +387,16 @@ class Run:
             return "incomplete"
         return status_of(summary, evaluate=self.options.evaluate)
 
-    def _exit_code(self, summary: RunSummary) -> ExitCode:
+    def _exit_code(self, status: RunStatus, summary: RunSummary) -> ExitCode:
         if self.progress.stopping is not None:
             return ExitCode.INCOMPLETE
         if summary.final_error is not None:
             return ExitCode.HARNESS_FAILURE
         if self.progress.errors_count():
             return ExitCode.TASK_ERRORS
-        if self.options.only is None and self._status(summary) == "incomplete":
-            return ExitCode.INCOMPLETE
-        return ExitCode.TASK_ERRORS if self.options.only is None and summary.failures else ExitCode.COMPLETE
+        if self.options.only is not None:
+            return ExitCode.TASK_ERRORS if is_fruitless(summary) else ExitCode.COMPLETE
+        return {"incomplete": ExitCode.INCOMPLETE, "errors": ExitCode.TASK_ERRORS}.get(status, ExitCode.COMPLETE)
 
     async def _break_off(self, record: RunRecord, error: BaseException) -> None:
         """Record that the engine failed, or was cancelled from outside, if that can still be recorded."""

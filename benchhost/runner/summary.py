@@ -105,11 +105,20 @@ def status_of(summary: RunSummary, *, evaluate: bool = True) -> RunStatus:
     """Say how a run stands of which no session is under way; ``evaluate`` says whether verdicts are wanted by now."""
     if summary.attempted < summary.given:
         return "incomplete"
-    if summary.failures:
+    if summary.failures or is_fruitless(summary):
         return "errors"
     if summary.unevaluated:
         return "incomplete" if evaluate else "generated"
     return "complete"
+
+
+def is_fruitless(summary: RunSummary) -> bool:
+    """Say whether a run has not a single score, nor a response that may still get one.
+
+    Its attempts may all have been given up by the model, which is no error of any of them.
+    """
+    awaits = summary.unevaluated and summary.statuses.get(GenerationStatus.SUCCESS)
+    return not (summary.scored or awaits)
 
 
 async def summarise_run(

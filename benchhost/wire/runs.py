@@ -186,7 +186,7 @@ class RunProgress(msgspec.Struct):
 class Run(msgspec.Struct, kw_only=True):
     """A run as it is now. ``progress`` is there while it is under way, ``summary`` when a session of it has ended.
 
-    ``reason`` says why it stopped, where that is known. Times are seconds since 1970, UTC.
+    ``reason`` says why it stopped, where that is known, or that nothing was scored. Times are seconds since 1970, UTC.
     """
 
     run_id: str

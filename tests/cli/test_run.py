@@ -294,16 +294,39 @@ def test_a_judge_that_fails_is_no_zero_and_can_be_asked_again(benchhost, slow, r
     assert again.json["summary"]["attempts"] == 2, "the model was not asked"
 
 
-def test_a_task_that_takes_too_long_did_not_complete_which_is_no_failure(benchhost, slow) -> None:
-    call = ("run", "slow", "--dataset", "hurried", "--model", "scripted/echo", "-k", "seconds=30", "--run-id", "r")
-    said = benchhost(*call, "--json")
-    assert said.code == 0, said.err
-    assert said.json["summary"]["statuses"] == {"max_time": 1}
-    assert said.json["summary"]["evaluations"] == {"did_not_complete": 1}
+HURRIED = ("run", "slow", "--dataset", "hurried", "--model", "scripted/echo", "-k", "seconds=30", "--run-id", "r")
+
+
+def test_a_task_that_takes_too_long_did_not_complete_which_is_no_error_of_it(benchhost, slow) -> None:
+    said = benchhost(*HURRIED, "--json")
+    summary = said.json["summary"]
+    assert (summary["statuses"], summary["failures"]) == ({"max_time": 1}, 0), said.err
+    assert summary["evaluations"] == {"did_not_complete": 1}
     benchhost("runs", "export", "r", "--layout", "jsonl")
     [attempt] = map(json.loads, Path("r.jsonl").read_text().splitlines())
     assert attempt["generation"]["data"] == ""
     assert "timed out after 0.01 seconds" in attempt["generation"]["error"]
+
+
+def test_a_run_in_which_nothing_was_scored_is_no_success(benchhost, slow) -> None:
+    said = benchhost(*HURRIED)
+    assert said.code == 3
+    assert re.search(r"^status +errors: nothing was scored", said.out, re.MULTILINE)
+    assert re.search(r"^coverage +0 of 1 scored *$", said.out, re.MULTILINE)
+    assert "Attempt again what was given up: benchhost runs retry r --status max_time" in said.out
+    for again in ("resume", "score"):
+        assert (benchhost("runs", again, "r").code, len(list(slow.iterdir()))) == (3, 1), "nothing is attempted again"
+    shown = benchhost("runs", "show", "r", "--json").json["run"]
+    assert (shown["status"], shown["reason"]) == ("errors", "nothing was scored")
+    assert benchhost("runs", "retry", "r", "--status", "max_time").code == 3
+    assert len(list(slow.iterdir())) == 2
+    benchhost("runs", "export", "r")
+    assert json.loads(Path("results/r/final_score.json").read_text())["complete"] is False
+
+
+def test_a_run_in_which_nothing_is_left_to_be_judged_is_no_success_either(benchhost, slow) -> None:
+    assert benchhost(*HURRIED, "--skip-eval").code == 3
+    assert benchhost("runs", "eval", "r").code == 3
 
 
 def test_what_was_only_generated_is_judged_later(benchhost) -> None:

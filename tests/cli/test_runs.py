@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -43,6 +44,15 @@ def test_runs_are_listed_the_newest_first(benchhost, solved) -> None:
 def test_the_end_of_a_run_names_the_run_that_it_can_be_compared_with(benchhost, solved) -> None:
     said = benchhost(*RUN, "third", "--model", "scripted/echo").out
     assert "Compare it: benchhost runs compare echoed third" in said
+
+
+def test_no_run_is_named_to_be_compared_with_that_may_have_no_score_in_common(benchhost, slow) -> None:
+    call = ("run", "slow", "t1", "t2", "--model", "scripted/echo", "--run-id")
+    assert benchhost(*call, "unscored", "-k", "raises=true").code == 3
+    assert "benchhost runs show first" in benchhost(*call, "first").out
+    assert "benchhost runs compare first second" in benchhost(*call, "second").out
+    said = benchhost("runs", "compare", "unscored", "first").out
+    assert re.search(r"^difference +unknown: no task has a score in both", said, re.MULTILINE)
 
 
 def test_a_run_is_shown_with_its_configuration_and_what_happened_to_it(benchhost, solved) -> None:

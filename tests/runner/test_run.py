@@ -169,6 +169,18 @@ async def test_max_time_and_max_turns_did_not_complete_and_are_not_judged(desk):
     assert outcome.exit_code == ExitCode.COMPLETE
 
 
+async def test_a_run_that_the_model_gave_up_whole_is_no_success_until_something_is_scored(desk, script):
+    late = script(otherwise=lambda call: asyncio.sleep(9))
+    outcome = await desk.run(late, timeout=0.01)
+    assert (outcome.status, outcome.reason, outcome.summary.failures) == ("errors", "nothing was scored", 0)
+    assert outcome.exit_code == ExitCode.TASK_ERRORS
+    alone = {"only": frozenset({"t1"}), "retry": frozenset({"max_time"})}
+    assert (await desk.run(late, timeout=0.01, options=alone)).exit_code == ExitCode.TASK_ERRORS
+    assert (await desk.run(script(), timeout=0.01, options=alone)).exit_code == ExitCode.COMPLETE
+    outcome = await desk.run(script(), timeout=0.01)
+    assert (outcome.status, outcome.reason, outcome.exit_code) == ("complete", "", ExitCode.COMPLETE)
+
+
 async def test_an_exception_is_that_tasks_error_with_type_message_causes_and_a_traceback_file(desk, script):
     def fails(call: Any) -> str:
         try:
