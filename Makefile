@@ -53,7 +53,7 @@ demo-stop: $(READY) ## Stop the host of the demo
 	@$(BIN)/python docs/demo.py stop
 
 fuzz: $(READY) ## Fuzz for long: routes, sockets, and each decoder for SECONDS=60, guided by atheris where there is a wheel
-	@FUZZ_LONG=1 $(BIN)/python -m pytest --quiet tests/fuzz
+	@FUZZ_LONG=1 $(BIN)/python -m pytest --quiet -o faulthandler_timeout=3600 tests/fuzz
 	@$(BIN)/python tests/fuzz/guided.py --seconds $(SECONDS)
 
 perf: $(READY) ## Measure the host against a service of the same routes (some minutes)
