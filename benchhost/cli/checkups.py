@@ -206,8 +206,8 @@ async def _store(settings: Settings) -> Checkup:
     place = settings.state / DATABASE
     if not place.exists():
         above = next(each for each in (settings.state, *settings.state.absolute().parents) if each.exists())
-        if not os.access(above, os.W_OK):
-            return Checkup("store", "problem", [f"{place} is not there, and {above} cannot be written"])
+        if not (above.is_dir() and os.access(above, os.W_OK)):
+            return Checkup("store", "problem", [f"{place} is not there, and {above} is no folder that can be written"])
         return Checkup("store", "ok", [f"{place} is not there yet: the first command that needs it makes it"])
     try:
         async with opened_store(settings):

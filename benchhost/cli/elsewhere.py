@@ -16,8 +16,9 @@ from benchhost.evaluation.owners import Owner
 from benchhost.runner.host_sandboxes import HostSandboxes
 from benchhost.runner.remote_instances import Elsewhere
 from benchhost.server.daytona import OWN_VARIABLES, own_daytona_config
+from benchhost.server.sandboxes import own_provider
 from benchhost.server.secrets import secret
-from benchhost.settings import Settings
+from benchhost.settings import Settings, state_folder
 
 DAYTONA = (
     "use Daytona, which both can reach: BENCHHOST_SANDBOX=daytona, with DAYTONA_API_KEY, DAYTONA_API_URL and "
@@ -43,13 +44,13 @@ async def opened_elsewhere(client: Client, settings: Settings) -> AsyncIterator[
             OWN_VARIABLES[name]: config[name] for name in OWN_VARIABLES if name in config
         }
     else:
+        own_provider(settings)  # a misspelt provider would mean the host's, without a word
         await _must_make_sandboxes(client)
 
         async def opener() -> Provider:
             return HostSandboxes(client)
 
-    state = settings.state
-    state.mkdir(parents=True, exist_ok=True)
+    state = state_folder(settings)
     owner = Owner(state / "owners")
     name, folder = "daytona", state / "lent"
     if credentials is None:  # what is left behind at one host is looked for there alone

@@ -31,6 +31,8 @@ async def exported(settings: Settings, run_id: str, layout: str, to: Path | None
                 path = to or Path("results") / run_id
                 return path, await export_vals(store, run_id, path)
             path = to or Path(f"{run_id}.{layout}")
+            if path.is_dir():
+                raise UsageError(f"{path} is a folder, and the layout {layout} is one file: say --to {path}/NAME")
             if layout == "jsonl":
                 return path, await export_jsonl(store, run_id, path)
             from benchhost.cli.parquet import export_parquet

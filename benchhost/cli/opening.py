@@ -14,11 +14,11 @@ from benchhost.cli.order import Order
 from benchhost.cli.stored import opened_store
 from benchhost.client import Client
 from benchhost.client.faults import no_such_route
-from benchhost.errors import ClientError, PluginFault, Unavailable, UsageError
+from benchhost.errors import ClientError, DatasetError, PluginFault, Unavailable, UsageError
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.registry import REASONS
 from benchhost.runner.agent import read_contract
-from benchhost.runner.given import GivenTasks, read_task_file
+from benchhost.runner.given import GivenTasks, TaskFile, read_task_file
 from benchhost.runner.instances import Bench
 from benchhost.runner.local import LocalSource
 from benchhost.runner.remote import RemoteSource
@@ -45,7 +45,7 @@ async def opened_source(
 
     ``tenant`` and ``trusted`` are those of :class:`~benchhost.runner.local.LocalSource`.
     """
-    given = None if order.dataset_file is None else read_task_file(Path(order.dataset_file))
+    given = None if order.dataset_file is None else _task_file(Path(order.dataset_file))
     dataset = order.dataset or (given.dataset if given is not None else None)
     async with AsyncExitStack() as stack:
         if settings.sandbox == "daytona":
@@ -80,6 +80,13 @@ async def opened_source(
                 raise UsageError("--problem needs exactly one TASK_ID: that of the problem")
             source = GivenTasks.from_problem(source, Path(order.problem), order.problem_id)
         yield store, source
+
+
+def _task_file(path: Path) -> TaskFile:
+    try:
+        return read_task_file(path)
+    except DatasetError as error:  # here it is no plugin that is wrong, but what the command was given
+        raise UsageError(f"--dataset-file: {error}") from error
 
 
 async def _opened_remote(

@@ -32,8 +32,9 @@ def key(config: Path | None, **flags: Any) -> None:
     The key is made when there is none. Its private half stays in the state folder.
     """
     from benchhost.server.sealing import signing_key
+    from benchhost.settings import state_folder
 
-    click.echo(signing_key(read(config, flags).state).public.pem, nl=False)
+    click.echo(signing_key(state_folder(read(config, flags))).public.pem, nl=False)
 
 
 @click.command()

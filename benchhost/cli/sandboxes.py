@@ -256,11 +256,13 @@ def rm(ids: tuple[str, ...], everything: bool, config: Path | None, **flags: Any
 async def _opened(settings: Settings) -> AsyncIterator[Provider]:
     from benchhost.sandbox import open_provider
     from benchhost.server.sandboxes import own_provider
+    from benchhost.settings import state_folder
 
     name, config = own_provider(settings)
     if name is None:
         raise UsageError("there are to be no sandboxes: the setting sandbox is none")
     if name == "local":
+        state_folder(settings)
         config |= {"stay": "true"}  # a command ends, and another one comes for the same sandbox
     provider = await open_provider(name, config)
     try:

@@ -19,7 +19,7 @@ from benchhost.cli.order import Order, Selection
 from benchhost.cli.preflight import preflight
 from benchhost.contract import Call, Completion, Model, Prompt, Runner, Sampling
 from benchhost.contract.model import NO_CALL
-from benchhost.errors import ModelRequestRefused, UsageError
+from benchhost.errors import BenchhostError, ModelRequestRefused, UsageError
 from benchhost.models import Limiter, load_prices, locate, resolve
 from benchhost.runner.agent import agent_runner, read_contract
 from benchhost.runner.config import OF_AGENT, RunConfig, RunOptions, frozen_selection, new_run_id
@@ -73,6 +73,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             store, source = await stack.enter_async_context(opened)
             name, runner = self._runner(source, model)
             source = await _of_runner(self.order, source, runner)
+            if self.asks_model:
+                await self._sandboxes_ready(source)
             config = self._config(source, name, runner, asked=not isinstance(model, NotAsked))
             prices = load_prices(None if self.order.prices is None else Path(self.order.prices))
             if self.checks and not isinstance(model, NotAsked):
@@ -156,6 +158,28 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             )
         return name, runner
 
+    async def _sandboxes_ready(self, source: Source) -> None:
+        """Make sure of sandboxes, where every attempt needs one: what is wrong with them all is told once.
+
+        Raises :class:`~benchhost.errors.UsageError` and :class:`~benchhost.errors.SandboxError`.
+        """
+        order, instances = self.order, source.instances
+        if order.agent is None and (instances is None or not instances.judged):
+            return
+        if instances is None:
+            why = (
+                f"{order.benchmark} does not say in which its tasks are attempted"
+                if source.kind == "benchmark"
+                else f"there are none for tasks of a {source.kind}"
+            )
+            raise UsageError(f"--agent: an agent works in a sandbox, and {why}")
+        if order.host is None and self.settings.sandbox is None:
+            raise UsageError(
+                "the tasks are attempted in sandboxes, and there are to be none: the setting sandbox is none"
+            )
+        if self.checks:
+            await instances.ready()
+
     def _config(self, source: Source, runner_name: str, runner: Runner[Any], *, asked: bool) -> RunConfig:
         """Resolve the configuration to the last value; ``asked`` says whether the model is."""
         order = self.order
@@ -224,6 +248,10 @@ async def _executed(run: Run, watch: Watch, tell: Callable[[str], None]) -> Outc
     try:
         _heed_signals(run, tell)
         return await run.execute()
+    except BenchhostError as error:
+        if run.progress.total:  # else it was not even begun
+            error.args = (f"{error}. What is recorded is kept; carry it on with: benchhost runs resume {run.id}",)
+        raise
     finally:
         await watching
 

@@ -6,15 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from benchhost.errors import UnknownRun
-from benchhost.settings import Settings
+from benchhost.settings import Settings, state_folder
 from benchhost.store import DATABASE, RunRecord, Store, open_store
 
 
 @asynccontextmanager
 async def opened_store(settings: Settings) -> AsyncIterator[Store]:
-    """Open the store of the state folder."""
-    settings.state.mkdir(parents=True, exist_ok=True)
-    async with open_store(settings.state / DATABASE) as store:
+    """Open the store of the state folder.
+
+    Raises :class:`~benchhost.errors.UsageError` when there can be no such folder.
+    """
+    async with open_store(state_folder(settings) / DATABASE) as store:
         yield store
 
 

@@ -23,6 +23,7 @@ from benchhost.integrity.saboteur import ACTS, IN_SANDBOXES, install_copy
 from benchhost.integrity.tenants import key_of
 from benchhost.server.app import App
 from benchhost.server.host import Host
+from benchhost.server.sandboxes import own_provider
 from benchhost.settings import Settings
 from benchhost.tasks import sample
 
@@ -40,6 +41,7 @@ async def search(
     Raises :class:`~benchhost.errors.UsageError` when no such plugin is installed, and
     :class:`~benchhost.errors.Unavailable` when it is faulty.
     """
+    own_provider(settings)  # a wrong name of a provider is told before anything is opened
     found = [entry for entry in entries() if entry.name == name]
     if not found:
         installed = ", ".join(sorted({entry.name for entry in entries()})) or "none"

@@ -14,7 +14,7 @@ from benchhost.evaluation.roster import Roster
 from benchhost.server.host import hosting
 from benchhost.server.sandboxes import own_provider
 from benchhost.server.secrets import secret
-from benchhost.settings import Settings
+from benchhost.settings import Settings, state_folder
 
 
 @asynccontextmanager
@@ -43,8 +43,7 @@ async def opened_sandboxes(settings: Settings, benchmark: HostedBenchmark) -> As
     if settings.sandbox is None or benchmark.fault is not None or not benchmark.offers("evaluate_instance"):
         yield None
         return
-    state = settings.state
-    state.mkdir(parents=True, exist_ok=True)
+    state = state_folder(settings)
     owner = Owner(state / "owners")
     sandboxes = OwnSandboxes(*own_provider(settings), owner, state / "lent", secret(state / "key"))
     try:

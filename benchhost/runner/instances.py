@@ -56,6 +56,10 @@ class LocalInstances:
         self._dataset = key_of(context.dataset, context.version)
         self._verdict_on = verdict_on
 
+    async def ready(self) -> None:
+        """Open the provider."""
+        await self._bench.sandboxes.provider()
+
     async def environment(self, task_id: str) -> Environment:
         """Ask the benchmark's hook."""
         answer = await self._hosted.call("retrieve_task", dataset=self._dataset, task=task_id)

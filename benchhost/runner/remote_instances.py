@@ -49,6 +49,10 @@ class RemoteInstances:
         self._elsewhere = elsewhere
         self._verdict_on = verdict_on
 
+    async def ready(self) -> None:
+        """Open the provider."""
+        await self._elsewhere.sandboxes.provider()
+
     async def environment(self, task_id: str) -> Environment:
         """Ask the host."""
         told = await self._client.retrieve_task(task_id, self._dataset)

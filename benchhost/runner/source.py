@@ -49,6 +49,13 @@ class Instances(Protocol):
 
     judged: bool
 
+    async def ready(self) -> None:
+        """Make sure that there are sandboxes to be had, before the first one is asked for.
+
+        Raises :class:`~benchhost.errors.SandboxError` when there are none.
+        """
+        ...
+
     async def environment(self, task_id: str) -> Environment:
         """Say in which sandbox a task is to be attempted.
 

@@ -5,13 +5,22 @@ Importing this loads neither a provider nor the judge.
 
 from typing import TYPE_CHECKING, Any
 
-from benchhost.sandbox.opening import open_provider, provider_class
+from benchhost.sandbox.opening import open_provider, provider_class, provider_names
 from benchhost.sandbox.streaming import stream_command
 
 if TYPE_CHECKING:
     from benchhost.sandbox.judge import Candidate, CodeJudge, Limits, Verdict
 
-__all__ = ["Candidate", "CodeJudge", "Limits", "Verdict", "open_provider", "provider_class", "stream_command"]
+__all__ = [
+    "Candidate",
+    "CodeJudge",
+    "Limits",
+    "Verdict",
+    "open_provider",
+    "provider_class",
+    "provider_names",
+    "stream_command",
+]
 
 
 def __getattr__(name: str) -> Any:

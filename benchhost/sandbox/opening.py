@@ -23,6 +23,11 @@ async def open_provider(name: str, config: Mapping[str, str]) -> Provider:
     return await provider_class(name).open(config)
 
 
+def provider_names() -> list[str]:
+    """Return the names of the installed providers. None of them is imported."""
+    return sorted({entry.name for entry in entries(PROVIDERS)})
+
+
 @functools.cache
 def provider_class(name: str) -> type[Provider]:
     """Import the class of a provider.

@@ -31,7 +31,7 @@ from benchhost.server.sandboxes import own_provider
 from benchhost.server.secrets import secret
 from benchhost.server.submissions import turns_of_uploads
 from benchhost.server.uploads import uploads_of
-from benchhost.settings import Settings
+from benchhost.settings import Settings, state_folder
 from benchhost.store import DATABASE, Store, open_store
 from benchhost.uploads import Spool, Uploads
 
@@ -76,8 +76,7 @@ class Host:
         When this raises, nothing is left open.
         """
         settings = self.settings
-        state = settings.state
-        state.mkdir(parents=True, exist_ok=True)
+        state = state_folder(settings)
         async with AsyncExitStack() as opened:
             owner = Owner(state / "owners")
             opened.callback(owner.close)

@@ -28,8 +28,9 @@ from benchhost.sandbox.local.keeping import tie_to_host
 from benchhost.server.app import App
 from benchhost.server.host import PID_FILE, Host, hosting
 from benchhost.server.policy import describe, policy_of
+from benchhost.server.sandboxes import own_provider
 from benchhost.server.uploads import check_uploads
-from benchhost.settings import Settings
+from benchhost.settings import Settings, state_folder
 from benchhost.store import DATABASE, open_store
 
 with absent("watchfiles", "dotenv"):  # which granian loads for what is not used here
@@ -153,7 +154,7 @@ def serve(settings: Settings) -> None:
     """Serve until the process is told to stop.
 
     Raises :class:`~benchhost.errors.PluginFault` when a plugin is faulty and the settings are strict,
-    :class:`~benchhost.errors.SettingsError` when it cannot be said who is to be let in, and
+    :class:`~benchhost.errors.SettingsError` when it cannot be said who is to be let in or where sandboxes are, and
     :class:`~benchhost.errors.UsageError` when another server uses the same state folder, or the machine has no Linux.
     """
     must_be_linux()
@@ -161,10 +162,8 @@ def serve(settings: Settings) -> None:
     log.register_secret(settings.api_key)
     policy = policy_of(settings)
     check_uploads(settings)
-    try:
-        settings.state.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"the state folder {settings.state} cannot be made: {error.strerror}") from error
+    own_provider(settings)  # a wrong name of a provider is told now, and not to who submits
+    state_folder(settings)
     port = _port(settings.host, settings.port)
     lock = _lock(settings.state)
     asyncio.run(_look_at_what_is_needed(settings))
@@ -262,7 +261,7 @@ def running_pid(state: Path) -> int:
     path = state / PID_FILE
     try:
         os.close(_lock(state))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pid = None
     except UsageError:
         pid = _pid(path)

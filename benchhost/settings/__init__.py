@@ -7,7 +7,17 @@ together, in :class:`Settings`, and everything else follows from there: the vari
 
 from benchhost.settings.declaration import Settings
 from benchhost.settings.description import SettingDoc, describe
+from benchhost.settings.folder import state_folder
 from benchhost.settings.reading import load
 from benchhost.settings.variables import CONFIG_FILE, CONFIG_VARIABLE, TOKEN_VARIABLE
 
-__all__ = ["CONFIG_FILE", "CONFIG_VARIABLE", "TOKEN_VARIABLE", "SettingDoc", "Settings", "describe", "load"]
+__all__ = [
+    "CONFIG_FILE",
+    "CONFIG_VARIABLE",
+    "TOKEN_VARIABLE",
+    "SettingDoc",
+    "Settings",
+    "describe",
+    "load",
+    "state_folder",
+]

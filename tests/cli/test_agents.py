@@ -281,6 +281,36 @@ def test_what_cannot_be_run_is_refused_before_anything_is_made(benchhost, agent,
     assert told in said.err
 
 
+@pytest.mark.parametrize(
+    "benchmark, provider, code, told",
+    [
+        ("written", "nowhere", 2, "no installed provider of sandboxes is called so; installed are: daytona, local"),
+        ("written", "none", 2, "the setting sandbox is none"),
+        ("written", "daytona", 1, "daytona needs an API key"),
+        ("arithmetic", "local", 2, "arithmetic does not say in which its tasks are attempted"),
+    ],
+)
+def test_sandboxes_that_cannot_be_had_are_told_once_and_before_anything_is_begun(
+    benchhost, agent, state, monkeypatch, benchmark, provider, code, told
+):
+    monkeypatch.setenv("BENCHHOST_SANDBOX", provider)
+    monkeypatch.delenv("DAYTONA_API_KEY", raising=False)
+    folder = agent(CONTRACT.replace("FINAL", "/tmp/out"))
+    said = benchhost("run", benchmark, "--limit", "3", "--agent", folder, "--model", "scripted/echo", "--json")
+    assert (said.code, said.out, said.err.count("Error: ")) == (code, "", 1)
+    assert told in said.err
+    monkeypatch.setenv("BENCHHOST_SANDBOX", "local")
+    assert benchhost("runs", "list", "--json").json == {"runs": []}
+
+
+def test_a_run_is_scored_anew_without_the_sandboxes_that_it_was_attempted_in(benchhost, agent, state, monkeypatch):
+    folder = agent(CONTRACT.replace("FINAL", "/tmp/out"))
+    benchhost("run", "written", "json", "--agent", folder, "--model", "scripted/echo", "--run-id", "r")
+    monkeypatch.setenv("BENCHHOST_SANDBOX", "none")
+    assert benchhost("runs", "score", "r").code == 0
+    assert benchhost("runs", "resume", "r").code == 2
+
+
 def test_a_benchmark_that_judges_sandboxes_needs_somebody_who_works_in_them(benchhost, state):
     said = benchhost("run", "terminal", "--runner", "default", "--model", "scripted/reference")
     assert said.code == 2

@@ -226,6 +226,15 @@ def test_another_service_is_run_against_with_sandboxes_at_daytona(
     assert all(machine.state == "destroyed" for machine in double.machines.values())
 
 
+def test_a_provider_that_there_is_not_is_not_taken_for_the_sandboxes_of_the_host(
+    benchhost, host, agent, state, monkeypatch
+):
+    monkeypatch.setenv("BENCHHOST_SANDBOX", "daytuna")
+    said = benchhost("run", "terminal", "--host", host.url, "--agent", agent, "--model", "scripted/echo")
+    assert (said.code, said.out) == (2, "")
+    assert "no installed provider of sandboxes is called so" in said.err
+
+
 def test_where_nobody_could_reach_the_sandboxes_it_is_said_what_to_use(benchhost, service, writer, state):
     said = benchhost("run", "old", "--host", service[0], "--agent", writer, "--model", "scripted/echo")
     assert said.code == 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -251,6 +253,47 @@ def test_a_file_of_tasks_may_name_the_dataset_that_judges_them(benchhost, slow, 
     assert (said.code, said.json["summary"]["score"]) == (0, 1.0)
     config = benchhost("runs", "show", "r", "--json").json["config"]
     assert (config["dataset"], config["source"]) == ("hurried", "file")
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "", '{"tests": 3}'])
+def test_a_file_of_tasks_that_is_none_is_a_wrong_call(benchhost, tmp_path, text) -> None:
+    (tmp_path / "tasks.json").write_text(text)
+    said = benchhost("run", "arithmetic", "--dataset-file", "tasks.json", "--model", "scripted/echo")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"Error: --dataset-file: {tmp_path / 'tasks.json'}")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run arithmetic --model scripted/echo",
+        "runs list",
+        "runs import x --benchmark arithmetic",
+        "keys list",
+        "sandbox ls",
+        "receipts key",
+        "serve",
+    ],
+)
+def test_a_state_folder_that_cannot_be_is_told_in_words(benchhost, tmp_path, command) -> None:
+    (tmp_path / "file").touch()
+    said = benchhost(*command.split(), "--state", tmp_path / "file")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        f"Error: the state folder {tmp_path / 'file'} cannot be made: it is a file; choose another with --state\n"
+    )
+
+
+def test_a_run_whose_records_find_no_room_says_how_to_carry_it_on(benchhost, state) -> None:
+    call = (sys.executable, "-m", "benchhost", "run", "arithmetic", "--model", "scripted/reference", "--run-id", "r")
+    limited = ("sh", "-c", 'ulimit -f 1000; exec "$@"', "sh", *call)
+    full = subprocess.run(limited, capture_output=True, text=True)
+    assert (full.returncode, full.stdout) == (1, "")
+    assert "Error: the store could not keep a record: " in full.stderr
+    assert full.stderr.endswith("What is recorded is kept; carry it on with: benchhost runs resume r\n")
+    carried_on = benchhost("runs", "resume", "r", "--json")
+    assert (carried_on.code, carried_on.json["summary"]["score"]) == (0, 1.0)
+    assert carried_on.json["summary"]["scored"] == 1000
 
 
 def test_epochs_are_attempts_at_each_task(benchhost) -> None:

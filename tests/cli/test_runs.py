@@ -190,6 +190,13 @@ def test_without_pyarrow_it_is_said_what_to_install(benchhost, solved, monkeypat
     assert "pip install 'benchhost[parquet]'" in said.err
 
 
+@pytest.mark.parametrize("layout", ["jsonl", "parquet"])
+def test_one_file_is_not_exported_in_the_place_of_a_folder(benchhost, solved, tmp_path, layout) -> None:
+    said = benchhost("runs", "export", "solved", "--layout", layout, "--to", tmp_path)
+    assert (said.code, said.out) == (2, "")
+    assert f"{tmp_path} is a folder, and the layout {layout} is one file" in said.err
+
+
 def test_a_folder_that_is_no_run_is_refused(benchhost, tmp_path) -> None:
     said = benchhost("runs", "import", tmp_path, "--benchmark", "arithmetic")
     assert said.code == 2

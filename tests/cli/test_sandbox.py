@@ -134,6 +134,7 @@ def test_a_new_sandbox_is_told_of_as_json(benchhost) -> None:
         (["create", "--env", "COLOUR"], "--env: expected NAME=VALUE"),
         (["create", "--image", "a", "--snapshot", "b"], "at most one"),
         (["create", "--sandbox", "none"], "no sandboxes"),
+        (["create", "--sandbox", "magic"], "installed are: daytona, local"),
         (["rm"], "say which"),
         (["rm", "x", "--all"], "say which"),
         (["escape-suite", "--only", "magic"], "no attack is called 'magic'"),
