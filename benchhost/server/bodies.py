@@ -1,8 +1,9 @@
-"""How many bytes of requests a worker holds at once, and how long it waits for them."""
+"""How many bytes of requests a worker holds at once, for whom, and how long it waits for them."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -20,27 +21,22 @@ SLOWEST = 64 * 1024
 
 
 class Bodies:
-    """Keeps count of the bodies under way; ``largest`` is in bytes, ``patience`` in seconds."""
+    """Keeps count of the bodies under way, ``held`` in all and ``held_by`` tenants; ``patience`` is in seconds.
+
+    A tenant never holds more than it leaves free. So one that is alone has half of the room, each of two a third, and
+    for others there is some left. Callers of no tenant are not told apart, and may take all that is free.
+    """
 
     def __init__(self, largest: int, patience: float) -> None:
         self.largest = largest
         self._patience = patience
-        self._most = TIMES * largest
-        self._held = 0
+        self.most = TIMES * largest
+        self.held = 0
+        self.held_by: Counter[str] = Counter()
 
-    def room(self) -> Room:
-        """Make room for a body, of nothing yet."""
-        return Room(self)
-
-    def must_fit(self, size: int) -> None:
-        """Make sure that a body of a size could be held now, before any of it is read.
-
-        Raises :class:`~benchhost.errors.TooLarge` and :class:`~benchhost.errors.Busy`.
-        """
-        if size > self.largest:
-            raise TooLarge(f"The body is larger than the {self.largest // (1024 * 1024)} MB that this host accepts.")
-        if self._held + size > self._most:
-            raise Busy("Too many large requests are under way; retry later.", 1.0)
+    def room(self, tenant: str = "") -> Room:
+        """Make room for a body of a tenant, of nothing yet."""
+        return Room(self, tenant)
 
     async def read(self, receive: Receive, room: Room) -> bytes:
         """Read a body, which is held in the room as it comes: what is only announced takes none from others.
@@ -84,23 +80,40 @@ class Bodies:
 class Room:
     """What is held of one body, until :meth:`let_go`; ``size`` is in bytes."""
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: Bodies, tenant: str) -> None:
         self.size = 0
         self._bodies = bodies
+        self._tenant = tenant
+
+    def must_fit(self, size: int) -> None:
+        """Make sure that so many bytes more could be held now, before any of them is read.
+
+        Raises :class:`~benchhost.errors.TooLarge` and :class:`~benchhost.errors.Busy`.
+        """
+        bodies = self._bodies
+        if self.size + size > bodies.largest:
+            raise TooLarge(f"The body is larger than the {bodies.largest // (1024 * 1024)} MB that this host accepts.")
+        free = bodies.most - bodies.held - size
+        if free < 0:
+            raise Busy("Too many large requests are under way; retry later.", 1.0)
+        if self._tenant and bodies.held_by[self._tenant] + size > free:
+            raise Busy("Too many large requests of yours are under way; retry later.", 1.0)
 
     def take(self, size: int) -> None:
         """Hold so many bytes more.
 
-        Raises :class:`~benchhost.errors.TooLarge` and :class:`~benchhost.errors.Busy` when there is no room.
+        Raises what :meth:`must_fit` raises.
         """
-        bodies = self._bodies
-        if self.size + size > bodies.largest:
-            bodies.must_fit(self.size + size)
-        bodies.must_fit(size)
+        self.must_fit(size)
         self.size += size
-        bodies._held += size  # noqa: SLF001 - a room is a part of it
+        self._bodies.held += size
+        self._bodies.held_by[self._tenant] += size
 
     def let_go(self) -> None:
         """Let go of all of it."""
-        self._bodies._held -= self.size  # noqa: SLF001 - likewise
+        bodies, tenant = self._bodies, self._tenant
+        bodies.held -= self.size
+        bodies.held_by[tenant] -= self.size
+        if not bodies.held_by[tenant]:
+            del bodies.held_by[tenant]
         self.size = 0

@@ -24,6 +24,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from benchhost.errors import Busy, Malformed, TooLarge
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted, served
+from benchhost.server.bodies import Room
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import send_problem
@@ -83,10 +84,10 @@ class RawRoute(msgspec.Struct, frozen=True):
 
     async def answer(self, host: Host, admitted: Admitted, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer a request that was let in."""
-        room, body = host.bodies.room(), None
+        room, body = host.bodies.room(admitted.tenant), None
         try:
             benchmark = await served(host, admitted)
-            accept = checked_headers(scope, host)
+            accept = checked_headers(scope, room)
             body = await host.bodies.read(receive, room)
             reply = await self.route(Call(host, benchmark, admitted, accept, body, scope))
         except Exception as error:
@@ -144,8 +145,8 @@ def from_memory(what: str, dataset_of: Callable[[HTTPScope], str | None]) -> Cal
     return middleware
 
 
-def checked_headers(scope: HTTPScope, host: Host, *, json: bool = True) -> str:
-    """Refuse a body that is too large, encoded or, where it has to be, no JSON before it is read.
+def checked_headers(scope: HTTPScope, room: Room, *, json: bool = True) -> str:
+    """Refuse a body that does not fit the room, is encoded or, where it has to be, no JSON before it is read.
 
     Returns what the caller accepts. Raises :class:`~benchhost.errors.TooLarge`, :class:`~benchhost.errors.Busy`,
     :class:`~benchhost.server.problems.Encoded` and :class:`~benchhost.errors.Malformed`.
@@ -153,7 +154,7 @@ def checked_headers(scope: HTTPScope, host: Host, *, json: bool = True) -> str:
     accept = content_type = b""
     for name, value in scope["headers"]:
         if name == b"content-length":
-            host.bodies.must_fit(int(value))
+            room.must_fit(int(value))
         elif name == b"content-type":
             content_type = value
         elif name == b"accept":

@@ -27,6 +27,7 @@ from benchhost.errors import (
 )
 from benchhost.evaluation.own_sandboxes import HOST, TENANT, OwnSandboxes
 from benchhost.sandbox.local.images import is_path
+from benchhost.server.auth import Admitted
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import FileRefused, SandboxesNotAllowed, answer_to
@@ -208,9 +209,10 @@ async def _octets(request: AnyRequest, host: Host) -> bytes:
 
 
 async def _read(request: AnyRequest, host: Host, *, json: bool) -> bytes:
-    room = host.bodies.room()
+    admitted: Admitted = request.scope["state"]["admitted"]
+    room = host.bodies.room(admitted.tenant)
     try:
-        checked_headers(request.scope, host, json=json)
+        checked_headers(request.scope, room, json=json)
         return await host.bodies.read(request.receive, room)
     except (TooLarge, Busy):
         await discard_rest(request.receive)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -12,6 +13,8 @@ import urllib.error
 import urllib.request
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchhost.errors import Busy, TooLarge
 from benchhost.server.bodies import TIMES, Bodies
@@ -86,7 +89,7 @@ def test_bodies_have_room_until_there_is_none():
         room.take(1)
     other = bodies.room()
     with pytest.raises(Busy):
-        bodies.must_fit(1)
+        other.must_fit(1)
     with pytest.raises(Busy):
         other.take(1)
     with pytest.raises(TooLarge):
@@ -94,6 +97,39 @@ def test_bodies_have_room_until_there_is_none():
     rooms[0].let_go()
     other.take(10)
     assert other.size == 10
+
+
+TENANTS = st.sampled_from(["acme", "initech", "umbrella", "hooli"])
+
+
+@given(st.lists(st.tuples(TENANTS, st.integers(1, 10), st.booleans())))
+def test_a_tenant_never_holds_more_of_the_room_for_bodies_than_it_leaves_free(steps):
+    bodies, rooms = Bodies(largest=10, patience=1), []
+    for tenant, size, ends in steps:
+        room = bodies.room(tenant)
+        with contextlib.suppress(Busy):
+            room.take(size)
+            rooms.append(room)
+            free = TIMES * 10 - bodies.held
+            assert bodies.held_by[tenant] <= free
+        bodies.room("another").must_fit(1)
+        if ends and rooms:
+            rooms.pop(0).let_go()
+    for room in rooms:
+        room.let_go()
+    assert (bodies.held, bodies.held_by) == (0, {})
+
+
+def test_a_tenant_that_is_alone_has_half_of_the_room_and_who_is_of_none_all_that_is_free():
+    bodies = Bodies(largest=10, patience=1)
+    for tenant, most in (("acme", TIMES // 2), ("", TIMES)):
+        rooms = [bodies.room(tenant) for _ in range(most)]
+        for room in rooms:
+            room.take(10)
+        with pytest.raises(Busy):
+            bodies.room(tenant).take(1)
+        for room in rooms:
+            room.let_go()
 
 
 @pytest.mark.parametrize("broken", ["state", "database", "endless"])

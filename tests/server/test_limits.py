@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import gzip
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchhost.errors import Busy
-from benchhost.server.bodies import Bodies
+from benchhost.server.bodies import TIMES, Bodies
 from benchhost.server.connections import Connections, peer_of
 from benchhost.server.heads import LARGEST_HEAD, name_in, names_of
 from benchhost.server.refused import TooSlow
@@ -261,6 +262,25 @@ def test_bodies_that_are_announced_and_do_not_come_keep_nobody_out(strict):
             connection = opened.enter_context(connect(strict))
             connection.sendall(post(b"Transfer-Encoding: chunked", body=b"1\r\n{\r\n"))
         assert b" 200 OK\r\n" in told(strict, post())
+
+
+def test_a_tenant_that_sends_large_bodies_without_an_end_keeps_no_other_one_out(tmp_path, plugins):
+    def key_of(tenant: str) -> bytes:
+        make = [sys.executable, "-m", "benchhost", "keys", "create", "--tenant", tenant, "--datasets", "q/default"]
+        made = subprocess.run([*make, "--state", tmp_path], capture_output=True, text=True, check=True)
+        return b"Authorization: Bearer " + made.stdout.split()[-1].encode()
+
+    acme, initech = key_of("acme"), key_of("initech")
+    flags = ["--only", "q", "--auth", "keys", "--max-body-mb", "1"]
+    begun = post(acme, body=bytes(2**20))[:-1]
+    with serving(tmp_path, *flags, plugins=[plugins]) as server, contextlib.ExitStack() as opened:
+        held = [opened.enter_context(connect(server)) for _ in range(TIMES)]
+        for connection in held:
+            connection.sendall(begun)
+        answered, _, _ = select.select(held, [], [], 30)
+        assert problem(everything(answered[0])) == (429, "busy")
+        body = b'{"evaluation_results":{%b}}' % (b" " * 2**19)
+        assert b" 200 OK\r\n" in told(server, post(initech, body=body))
 
 
 # Number
