@@ -30,6 +30,9 @@ def list_(benchmark: str | None, limit: int, as_json: bool, config: Path | None,
     from benchhost.cli.report import show_runs
     from benchhost.cli.words import moment
 
+    if not runs and benchmark is not None:
+        click.echo(f"No run of {benchmark} is recorded. All runs: benchhost runs list")
+        return
     if not runs:
         click.echo("No run is recorded. Try: benchhost run arithmetic --model scripted/reference")
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 from collections.abc import Iterable
@@ -57,8 +58,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise UsageError(f"the number of epochs must be at least 1, not {self.epochs}")
-        if self.timeout is not None and not self.timeout > 0:
-            raise UsageError(f"the timeout must be more than 0 seconds, not {self.timeout:g}")
+        if self.timeout is not None and not 0 < self.timeout < math.inf:  # JSON has no infinite number
+            raise UsageError(f"the timeout must be more than 0 seconds and finite, not {self.timeout:g}")
 
     @property
     def digest(self) -> str:

@@ -52,7 +52,7 @@ async def import_vals(
     what it said is owed again: that is one that is torn, that contradicts itself, or whose digest, if it
     has one, is not that of its content.
 
-    Raises :class:`~benchhost.errors.UsageError` when the folder holds no run, and
+    Raises :class:`~benchhost.errors.UsageError` when the folder holds no run, or one of another benchmark, and
     :class:`~benchhost.errors.RunRefused` when the store has a run of that id.
     """
     try:
@@ -61,6 +61,8 @@ async def import_vals(
         raise UsageError(f"{folder} is no folder of a run: its {RUN_CONFIG} cannot be read ({error})") from error
     run_id = checked_run_id(run_id or str(said.get("run_id") or folder.name))
     config, unknown = _config(said, source)
+    if config.benchmark != source.benchmark:
+        raise UsageError(f"{folder} is a run of {config.benchmark}, not of {source.benchmark}")
     now = time.time()
     record = RunRecord(
         id=run_id,

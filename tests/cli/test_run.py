@@ -112,6 +112,7 @@ def test_what_excludes_each_other_is_refused(benchhost, state, flags) -> None:
         (["--max-connections", "0"], "neither a number of at least 1 nor auto"),
         (["--epochs", "0"], "0 is not in the range"),
         (["--timeout", "0"], "more than 0 seconds"),
+        (["--timeout", "inf"], "more than 0 seconds and finite"),
         (["--top-p", "2"], "between 0 and 1"),
         (["--run-id", "../../x"], "a run's id is"),
         (["-k", "seconds"], "not NAME=VALUE"),

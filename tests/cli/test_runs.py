@@ -39,6 +39,7 @@ def test_runs_are_listed_the_newest_first(benchhost, solved) -> None:
     assert "echoed" in shown
     assert "solved" not in shown
     assert benchhost("runs", "list", "--benchmark", "gsm8k", "--json").json == {"runs": []}
+    assert benchhost("runs", "list", "--benchmark", "gsm8k").out.startswith("No run of gsm8k is recorded.")
 
 
 def test_the_end_of_a_run_names_the_run_that_it_can_be_compared_with(benchhost, solved) -> None:
@@ -169,6 +170,14 @@ def test_an_export_is_read_back_as_the_same_run(benchhost, solved, tmp_path) -> 
     back = benchhost("runs", "import", folder, "--benchmark", "arithmetic", "--run-id", "back", "--json").json
     assert (back["run"], back["attempts"], len(back["quarantined"])) == ("back", 6, 1)
     assert benchhost("runs", "eval", "back", "--json").json["summary"]["score"] == 1.0
+
+
+def test_an_export_is_not_read_back_as_a_run_of_another_benchmark(benchhost, solved, slow) -> None:
+    benchhost("runs", "export", "solved")
+    said = benchhost("runs", "import", "results/solved", "--benchmark", "slow", "--run-id", "back")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == "Error: results/solved is a run of arithmetic, not of slow\n"
+    assert benchhost("runs", "show", "back").code == 2
 
 
 def test_every_attempt_is_a_row_of_a_parquet_file(benchhost, solved, tmp_path) -> None:
