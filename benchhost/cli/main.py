@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 import benchhost
 from benchhost.cli.commands import Commands
+from benchhost.cli.streams import make_ready
 from benchhost.errors import BenchhostError, RequestError, RunRefused, UsageError
 
 COMMANDS = {
@@ -41,6 +43,10 @@ FAILURE, USAGE, REFUSED = 1, 2, 5
 """Exit codes: something went wrong; the command was called wrongly; a run cannot be carried on like this."""
 
 
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Why a file cannot be written that is no fault of ours."""
+
+
 @click.group(
     cls=Commands, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
@@ -51,11 +57,17 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line and exit; what the codes mean for runs is :class:`benchhost.runner.exits.ExitCode`."""
+    make_ready()
     try:
         cli.main(arguments, prog_name="benchhost")
     except BenchhostError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(_exit_code(error))
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        click.echo(f"Error: {error.filename or 'the output'} cannot be written: {error.strerror}", err=True)
+        sys.exit(FAILURE)
 
 
 def _exit_code(error: BenchhostError) -> int:
