@@ -9,7 +9,7 @@ import click
 import msgspec
 import uvloop
 
-from benchhost.cli.display import tell, watch
+from benchhost.cli.display import tell, warnings_told, watch
 from benchhost.cli.run_options import print_json
 from benchhost.cli.session import Session
 from benchhost.cli.stored import opened_store
@@ -42,7 +42,7 @@ def carry_out(session: Session, *, as_json: bool, state: str) -> int:
     ends = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         # A sixth less CPU than the loop of the standard library, for a run that mostly waits for a model.
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with warnings_told(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             outcome, other = runner.run(_carry_out(session))
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing left to be stopped
         _show(outcome, other, session.options, as_json=as_json, state=state)

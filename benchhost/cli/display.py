@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import click
 
+import benchhost
 from benchhost.cli import words
 from benchhost.runner.progress import Progress, Snapshot
 
 EVERY = 10.0
 """Seconds between two plain lines."""
+
+OURS = Path(benchhost.__file__).parent
+"""Where warnings come from that are for the person who runs."""
 
 
 async def watch(progress: Progress) -> None:
@@ -60,3 +69,21 @@ def line_of(snapshot: Snapshot) -> str:
 def tell(text: str) -> None:
     """Say a line to the person, on stderr: stdout is for what was asked for."""
     click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def warnings_told() -> Iterator[None]:
+    """Have what benchhost warns of told as a line. What others warn of is shown as ever, with its place."""
+    as_ever = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
+        if Path(filename).is_relative_to(OURS):
+            tell(f"Warning: {message}")
+        else:
+            as_ever(message, category, filename, *rest, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = as_ever

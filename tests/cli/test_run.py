@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import time
@@ -176,6 +177,23 @@ def test_a_model_server_that_always_fails_is_named_soon_with_its_words(benchhost
     assert "503" in said.err
     assert "no GPU is left" in said.err
     assert "--no-preflight" in said.err
+
+
+def test_a_cache_that_fails_is_told_once_in_a_line_and_the_run_goes_on(
+    launch, monkeypatch, tmp_path, provider, key
+) -> None:
+    with sqlite3.connect(tmp_path / "cache.db") as cache:
+        cache.execute("CREATE TABLE completions (digest TEXT PRIMARY KEY, completion BLOB) WITHOUT ROWID")
+        cache.execute("CREATE TRIGGER f BEFORE INSERT ON completions BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    cache.close()
+    monkeypatch.setenv("DOUBLE_BASE_URL", f"{provider}/v1")
+    monkeypatch.setenv("DOUBLE_API_KEY", key)
+    call = launch(*ARITHMETIC, "--model", "double/any", "--cache", "cache.db", "--no-preflight", "--json")
+    out, err = call.communicate(timeout=60)
+    assert (call.returncode, json.loads(out)["summary"]["scored"]) == (0, 6)
+    assert [line for line in err.splitlines() if "cache" in line] == [
+        "Warning: completions are no longer cached: no room"
+    ]
 
 
 def test_a_cache_does_not_answer_for_a_model_that_is_gone(benchhost, monkeypatch, provider, key) -> None:
