@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -87,8 +88,13 @@ class Evaluator:
         """Say which evaluation the judging of something is or will be; the benchmark must be loaded."""
         return self._claim(benchmark, context, submission).id
 
-    async def evaluate(self, benchmark: HostedBenchmark, context: Context, submission: Submission | Work) -> Evaluation:
+    async def evaluate(
+        self, benchmark: HostedBenchmark, context: Context, submission: Submission | Work, *, stays: bool = False
+    ) -> Evaluation:
         """Judge a response, or other work; the task must be one of the dataset.
+
+        It is judged to its end also when the caller is cancelled. Of one who ``stays``, since nobody cancels him,
+        it is judged in his own task: another one takes as long as all else that is done here.
 
         Raises :class:`~benchhost.errors.Busy` at a limit and :class:`~benchhost.errors.QuotaReached` at a quota, if
         it is to be judged anew, :class:`~benchhost.errors.StoreFailed` when the outcome cannot be kept, and
@@ -97,8 +103,9 @@ class Evaluator:
         """
         with benchmark.in_use():
             await benchmark.ready()
-            claim = self._claim(benchmark, context, submission)
-            what = await self.tries.counted(benchmark, claim, judged_of(submission))
+            what = judged_of(submission)
+            claim = Claimant(benchmark, context, self._owner).claim(submission.task, what)
+            what = await self.tries.counted(benchmark, claim, what)
             if claim.id not in self._running:
                 gate = self.gate(benchmark, context.tenant)
                 try:
@@ -113,7 +120,13 @@ class Evaluator:
                     async def judge(tell: Tell) -> None:
                         tell([await self._judging.judge(benchmark, claim, what, gate)])
 
-                    self._begin(benchmark, {claim.id: claim}, gate, judge)
+                    under_way = self._enlist({claim.id: claim})
+                    judging = self._judge(benchmark, under_way, gate, judge)
+                    if stays:
+                        await judging
+                    else:
+                        self._begin(judging)
+                    return await under_way.outcome(claim.id)
             return await self._running[claim.id].outcome(claim.id)
 
     async def evaluate_many(
@@ -154,7 +167,8 @@ class Evaluator:
             async def judge(tell: Tell) -> None:
                 await self._judging.judge_many(benchmark, new, responses, gate, tell)
 
-            under_way = self._begin(benchmark, new, gate, judge)
+            under_way = self._enlist(new)
+            self._begin(self._judge(benchmark, under_way, gate, judge))
         if scored:
             yield [(position, evaluation) for id_, evaluation in scored.items() for position in positions[id_]]
         async for evaluations in under_way.outcomes():
@@ -210,19 +224,20 @@ class Evaluator:
         found = await self._store.evaluations(ids)
         return {id_: evaluation for id_, evaluation in found.items() if evaluation.status == "scored"}
 
-    def _begin(
-        self, benchmark: HostedBenchmark, claims: Mapping[str, Evaluation], gate: Gate, judge: Judge
-    ) -> UnderWay:
-        """Begin to judge what has its places at a gate. It goes on also when nobody waits for it any more."""
+    def _enlist(self, claims: Mapping[str, Evaluation]) -> UnderWay:
+        """Have others who ask for the same join it, until :meth:`_judge` has come to its end."""
         under_way = UnderWay(claims)
         self._running.update(dict.fromkeys(claims, under_way))
-        task = asyncio.create_task(self._judge(benchmark, under_way, gate, judge))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         return under_way
 
+    def _begin(self, judging: Coroutine[Any, Any, None]) -> None:
+        """Begin to judge in a task that goes on also when nobody waits for it any more."""
+        task = asyncio.create_task(judging)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _judge(self, benchmark: HostedBenchmark, under_way: UnderWay, gate: Gate, judge: Judge) -> None:
-        """Judge what is under way to its end, within the quotas."""
+        """Judge to its end what is under way and has its places at a gate, within the quotas."""
         failure: Exception | None = None
         try:
             with benchmark.in_use():

@@ -280,8 +280,9 @@ class _Use(AbstractContextManager[None]):
         self.over.set()
 
     def __enter__(self) -> None:
+        if not self.users:
+            self.over.clear()
         self.users += 1
-        self.over.clear()
 
     def __exit__(self, *_: object) -> None:
         self.users -= 1

@@ -157,7 +157,7 @@ class Judging:
         state = await self._store.resume_state(evaluation.id) if evaluation.attempt > 1 else None
         dataset = key_of(evaluation.dataset, evaluation.dataset_version)
         try:
-            if isinstance(what, Work):
+            if not isinstance(what, bytes):
                 return await what.judge(benchmark, dataset, tell, state)
             operation, body = "evaluate_response", what
             if state is not None:

@@ -114,6 +114,8 @@ class Gate:
 
     async def wait(self, most: int = 1, tenant: str = "") -> int:
         """Wait until one may run, let as many run as may by then, no more than ``most``; return how many these are."""
+        if number := self.take(most):
+            return number
         number = await self._wait(most, tenant)
         if self._before is not None:
             try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Self
 
 from benchhost.errors import QuotaReached, QuotaUnavailable, StoreFailed
 from benchhost.log import get_logger
@@ -19,11 +20,28 @@ BELIEVED = 0.5
 
 
 class Spending:
-    """What some evaluations were counted for. Those of which :meth:`judged` is told stay counted."""
+    """What some evaluations were counted for, for the length of an ``async with``.
 
-    def __init__(self, ids: Sequence[str]) -> None:
-        self.ids = frozenset(ids)
+    Those of which :meth:`judged` is told stay counted. ``ids`` are those that were counted. It is no generator,
+    which would cost each evaluation more than to see that it is not to be counted.
+    """
+
+    ids: frozenset[str] = frozenset()
+
+    def __init__(self, quotas: Quotas, claims: Sequence[Evaluation]) -> None:
+        self._quotas = quotas
+        self._claims = claims
+        self._spent = Spent()
         self._judged: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        if self._claims and self._claims[0].tenant:  # a caller of no tenant has no quota
+            self.ids, self._spent = await self._quotas.count(self._claims)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if owed := self.owed:
+            await self._quotas.give_back(self._spent, owed)
 
     def judged(self, evaluations: Sequence[Evaluation], owner: str) -> None:
         """Learn what came of evaluations: what another process has judged, and what failed for a cause, is free."""
@@ -52,39 +70,42 @@ class Quotas:
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
-    @asynccontextmanager
-    async def spend(self, claims: Sequence[Evaluation]) -> AsyncIterator[Spending]:
-        """Count the evaluations that begin, of one tenant and benchmark, until the end of the ``async with``.
+    def spend(self, claims: Sequence[Evaluation]) -> Spending:
+        """Count the evaluations that begin, of one tenant and benchmark, until the end of an ``async with``.
+
+        That raises what :meth:`count` does.
+        """
+        return Spending(self, claims)
+
+    async def count(self, claims: Sequence[Evaluation]) -> tuple[frozenset[str], Spent]:
+        """Count the evaluations of a tenant and benchmark that begin: which those are, and where they were counted.
 
         Raises :class:`~benchhost.errors.QuotaReached`, and :class:`~benchhost.errors.QuotaUnavailable` when the store
         cannot say whether it is.
         """
-        fresh = await self._fresh(claims)
-        spending = Spending(fresh)
-        if not fresh:
-            yield spending
-            return
-        tenant, benchmark, now = claims[0].tenant, claims[0].benchmark, time.time()
-        with _known_to_the_store():
-            spent = await self._store.spend(tenant, benchmark, len(fresh), now, self._listed_for(tenant, benchmark))
-        if spent.refused_by is not None:
-            if await self._fresh(claims) != fresh:  # somebody has begun some of them meanwhile, and they are joined
-                async with self.spend(claims) as spending:
-                    yield spending
-                return
+        tenant, benchmark = claims[0].tenant, claims[0].benchmark
+        while fresh := await self._fresh(claims):
+            now = time.time()
             with _known_to_the_store():
-                await self._store.refuse(spent.refused_by, len(fresh), now)
-            raise reached(spent.refused_by, len(fresh), now)
+                spent = await self._store.spend(tenant, benchmark, len(fresh), now, self._listed_for(tenant, benchmark))
+            if spent.refused_by is None:
+                return frozenset(fresh), spent
+            if await self._fresh(claims) == fresh:  # else somebody has begun some of them meanwhile: they are joined
+                with _known_to_the_store():
+                    await self._store.refuse(spent.refused_by, len(fresh), now)
+                raise reached(spent.refused_by, len(fresh), now)
+        return frozenset(), Spent()
+
+    async def give_back(self, spent: Spent, number: int) -> None:
+        """Give back what was counted for so many evaluations, as far as the store can."""
         try:
-            yield spending
-        finally:
-            if spending.owed:
-                await self._give_back(spent, spending.owed)
+            await self._store.give_back(spent.counted, number)
+        except StoreFailed as error:  # the outcome is what the caller waits for
+            tenants = sorted({quota.tenant for quota in spent.counted})
+            _log.warning("quota was not given back", tenants=tenants, evaluations=number, cause=str(error))
 
     async def _fresh(self, claims: Sequence[Evaluation]) -> list[str]:
         """Say which of these evaluations would be begun anew by somebody who has quotas."""
-        if not claims or not claims[0].tenant:  # a caller of no tenant has no quota
-            return []
         tenant, benchmark = claims[0].tenant, claims[0].benchmark
         with _known_to_the_store():
             if tenant not in self.listed and (tenant, benchmark) not in await self._limited():
@@ -105,13 +126,6 @@ class Quotas:
                     self._known = frozenset((quota.tenant, quota.benchmark) for quota in await self._store.quotas())
                     self._read_at = now
         return self._known
-
-    async def _give_back(self, spent: Spent, number: int) -> None:
-        try:
-            await self._store.give_back(spent.counted, number)
-        except StoreFailed as error:  # the outcome is what the caller waits for
-            tenants = sorted({quota.tenant for quota in spent.counted})
-            _log.warning("quota was not given back", tenants=tenants, evaluations=number, cause=str(error))
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class Submission(msgspec.Struct, frozen=True):
 
 def judged_of(submission: Submission | Work) -> bytes | Work:
     """Take out of a submission what is judged."""
-    return submission if isinstance(submission, Work) else submission.response.encode()
+    return submission.response.encode() if isinstance(submission, Submission) else submission
 
 
 class Claimant:

@@ -24,7 +24,8 @@ class UnderWay:
         """Return a future of what comes of one of the evaluations, for its caller alone, who may cancel it."""
         future: asyncio.Future[Evaluation] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(id_, []).append(future)
-        self._settle([id_])
+        if self._over or id_ in self._ended:
+            self._settle([id_])
         return future
 
     async def outcomes(self) -> AsyncIterator[list[Evaluation]]:
@@ -47,7 +48,8 @@ class UnderWay:
     def ended(self, evaluations: Sequence[Evaluation]) -> None:
         """Take what has come of some of them."""
         self._unread += evaluations
-        self._ended.update((each.id, each) for each in evaluations)
+        for each in evaluations:
+            self._ended[each.id] = each
         self._news.set()
         if self._waiting:
             self._settle([each.id for each in evaluations])
@@ -60,7 +62,8 @@ class UnderWay:
         self._error = error
         self._over = True
         self._news.set()
-        self._settle(list(self._waiting))
+        if self._waiting:
+            self._settle(list(self._waiting))
 
     def _settle(self, ids: Sequence[str]) -> None:
         """Tell those who wait for some of them what there is to tell."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Self
 
 from benchhost.errors import Busy, Malformed, TooLarge
 from benchhost.server.refused import TooSlow
 
 if TYPE_CHECKING:  # a run at the command line opens a host, and serves nothing
-    from litestar.types import Receive
+    from litestar.types import Receive, ReceiveMessage
 
 TIMES = 4
 """How many of the largest bodies may be under way at once."""
@@ -44,10 +45,18 @@ class Bodies:
         Raises :class:`~benchhost.server.refused.TooSlow`, :class:`~benchhost.errors.TooLarge`,
         :class:`~benchhost.errors.Busy`, and :class:`~benchhost.errors.Malformed` when it ends early.
         """
+        # The parts are not taken from `arriving`: for a body of one part, that costs more than to decode it.
         parts: list[bytes] = []
-        async for part in self.arriving(receive):
-            room.take(len(part))
-            parts.append(part)
+        more = True
+        try:
+            with _Patience(self._patience) as patience:
+                while more:
+                    part, more = _part(await receive())
+                    room.take(len(part))
+                    parts.append(part)
+                    patience.grow(len(part) / SLOWEST)
+        except TimeoutError:
+            raise self._too_slow() from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def arriving(self, receive: Receive) -> AsyncIterator[bytes]:
@@ -56,25 +65,65 @@ class Bodies:
         Raises :class:`~benchhost.server.refused.TooSlow`, and :class:`~benchhost.errors.Malformed` when it ends early.
         """
         loop = asyncio.get_running_loop()
-        left = self._patience
-        while True:
+        more, left = True, self._patience
+        while more:
             since = loop.time()
             try:
                 async with asyncio.timeout(left):
                     message = await receive()
             except TimeoutError:
-                raise TooSlow(
-                    f"The body did not arrive within {self._patience:g} s, and a second more for each "
-                    f"{SLOWEST // 1024} KiB of it."
-                ) from None
-            left -= loop.time() - since
-            if message["type"] == "http.disconnect":
-                raise Malformed("the body ended early")
-            assert message["type"] == "http.request"
-            yield message["body"]
-            if not message["more_body"]:
-                return
-            left += len(message["body"]) / SLOWEST
+                raise self._too_slow() from None
+            part, more = _part(message)
+            left += len(part) / SLOWEST - (loop.time() - since)
+            yield part
+
+    def _too_slow(self) -> TooSlow:
+        return TooSlow(
+            f"The body did not arrive within {self._patience:g} s, and a second more for each {SLOWEST // 1024} KiB "
+            "of it."
+        )
+
+
+def _part(message: ReceiveMessage) -> tuple[bytes, bool]:
+    """Take a part of a body out of a message, and whether more of them come."""
+    if message["type"] == "http.disconnect":
+        raise Malformed("the body ended early")
+    assert message["type"] == "http.request"
+    return message["body"], message["more_body"]
+
+
+class _Patience(AbstractContextManager["_Patience"]):
+    """A time, in seconds, after which what a task waits for in a ``with`` is ended by ``TimeoutError``.
+
+    It is for tasks that are cancelled by nobody else meanwhile, and may :meth:`grow`. So it takes a third of the time
+    of :func:`asyncio.timeout`, of which there would be one for each request.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + seconds
+        self._over = False
+
+    def __enter__(self) -> Self:
+        self._task = asyncio.current_task(self._loop)
+        self._timer = self._loop.call_at(self._until, self._look)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if self._over and kind is asyncio.CancelledError and self._task is not None and not self._task.uncancel():
+            raise TimeoutError
+
+    def grow(self, seconds: float) -> None:
+        """Give so much more time."""
+        self._until += seconds
+
+    def _look(self) -> None:
+        if self._loop.time() < self._until:  # it has grown
+            self._timer = self._loop.call_at(self._until, self._look)
+        elif self._task is not None:
+            self._over = True
+            self._task.cancel()
 
 
 class Room:

@@ -19,6 +19,7 @@ import struct
 import termios
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from benchhost.errors import Busy
@@ -56,30 +57,18 @@ class Connections:
     def __init__(self, port: int, most: int) -> None:
         self._port = port
         self._most = most
-        self._under_way: Counter[str] = Counter()
-        self._used: Counter[Address] = Counter()
+        self._under_way: dict[str, int] = {}
+        self._used: dict[Address, int] = {}
         self._waiting: dict[Address, tuple[int, float]] = {}
 
-    @contextlib.contextmanager
-    def request(self, address: Address | None) -> Iterator[None]:
+    def request(self, address: Address | None) -> AbstractContextManager[None]:
         """Count a request, or a WebSocket, while it is under way.
 
-        Raises :class:`~benchhost.errors.Busy` when its peer has too many.
+        To enter it raises :class:`~benchhost.errors.Busy` when its peer has too many.
         """
         if address is None:
-            yield
-            return
-        address = (address[0], address[1])
-        peer = peer_of(address[0])
-        if self._under_way[peer] >= self._most:
-            raise Busy("Too many requests from your address are under way; retry later.", 1.0)
-        self._under_way[peer] += 1
-        self._used[address] += 1
-        try:
-            yield
-        finally:
-            _subtract(self._under_way, peer)
-            _subtract(self._used, address)
+            return contextlib.nullcontext()
+        return _Request(self._under_way, self._used, self._most, (address[0], address[1]))
 
     async def watch(self) -> None:
         """Let go of what is too much, until this is cancelled."""
@@ -102,7 +91,7 @@ class Connections:
         idle: dict[str, list[tuple[int, Address]]] = defaultdict(list)
         for number, address in self._open():
             counted[peer_of(address[0])] += 1
-            if not self._used[address]:
+            if address not in self._used:
                 idle[peer_of(address[0])].append((number, address))
         closed = 0
         for peer, count in counted.items():
@@ -164,11 +153,33 @@ class Connections:
             return left
 
 
+class _Request(AbstractContextManager[None]):
+    """A request that is counted for its peer and its connection. A generator would cost more than the count."""
+
+    def __init__(self, under_way: dict[str, int], used: dict[Address, int], most: int, address: Address) -> None:
+        self._under_way = under_way
+        self._used = used
+        self._most = most
+        self._address = address
+        self._peer = peer_of(address[0])
+
+    def __enter__(self) -> None:
+        under_way = self._under_way.get(self._peer, 0)
+        if under_way >= self._most:
+            raise Busy("Too many requests from your address are under way; retry later.", 1.0)
+        self._under_way[self._peer] = under_way + 1
+        self._used[self._address] = self._used.get(self._address, 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        _subtract(self._under_way, self._peer)
+        _subtract(self._used, self._address)
+
+
 def _descriptors() -> list[int]:
     return [int(name) for name in os.listdir("/dev/fd")]  # noqa: PTH208 - thousands of them, twice a second
 
 
-def _subtract(counter: Counter[T], key: T) -> None:
+def _subtract(counter: dict[T, int], key: T) -> None:
     counter[key] -= 1
     if not counter[key]:
         del counter[key]

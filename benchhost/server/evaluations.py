@@ -119,6 +119,7 @@ async def evaluate_response(call: Call) -> Reply:
         call.benchmark,
         Context(call.tenant, catalogue.name, version=catalogue.version or ""),
         Submission(request.task_id, request.response),
+        stays=True,
     )
     told = call.host.evaluator.told(call.benchmark, catalogue.name, evaluation)
     if evaluation.result is None:
@@ -156,7 +157,7 @@ async def evaluate(call: Call) -> Reply:
     context = Context(call.tenant, catalogue.name, request.run_id, catalogue.version or "")
     host = call.host
     what = await submitted(call.benchmark, host.sandboxes, host.uploads, host.upload_turns, context, request)
-    evaluation = await host.evaluator.evaluate(call.benchmark, context, what)
+    evaluation = await host.evaluator.evaluate(call.benchmark, context, what, stays=True)
     evaluation = call.host.evaluator.told(call.benchmark, catalogue.name, evaluation)
     verdict = _Verdict(
         request.run_id,
