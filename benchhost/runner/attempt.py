@@ -224,7 +224,7 @@ class Attempt:
         """Return the digest and the public part of the task; nothing, if it has gone from the dataset."""
         source = self._workshop.source
         try:
-            return source.digest(self.task_id), _public.decode(source.task(self.task_id))
+            return source.digest(self.task_id), _public.decode(source.public(self.task_id))
         except UnknownTask:
             return "", {}
 

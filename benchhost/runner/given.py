@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from benchhost.contract import FinalScore, Result, Task
+from benchhost.contract import FinalScore, Result, Task, public
 from benchhost.errors import DatasetError, UnknownTask, UsageError
 from benchhost.runner.config import SourceKind
 from benchhost.runner.source import Instances, Source, Submission, Verdicts
@@ -44,6 +44,7 @@ class GivenTasks:
         self._grader = grader
         self._tasks: dict[str, bytes] = {}
         self._questions: dict[str, str] = {}
+        self._public: dict[str, bytes] = {}  # where that is not the whole task
         for number, task in enumerate(tasks, 1):
             self._add(number, dict(task))
         self.ids: Sequence[str] = list(self._tasks)
@@ -64,8 +65,14 @@ class GivenTasks:
 
     @classmethod
     def from_runner(cls, grader: Source, tasks: Iterable[Task]) -> GivenTasks:
-        """Take the tasks that a runner loaded itself (:meth:`benchhost.Runner.load_tasks`)."""
-        return cls(grader, (msgspec.to_builtins(task) for task in tasks), "runner")
+        """Take the tasks that a runner loaded itself (:meth:`benchhost.Runner.load_tasks`).
+
+        Their fields are hidden unless they are marked public, as those of any task.
+        """
+        loaded = list(tasks)
+        given = cls(grader, (msgspec.to_builtins(task) for task in loaded), "runner")
+        given._public = {task.id: _encode(public(task)) for task in loaded}
+        return given
 
     def task(self, task_id: str) -> bytes:
         """Return a task as it was given."""
@@ -73,6 +80,10 @@ class GivenTasks:
             return self._tasks[task_id]
         except KeyError:
             raise UnknownTask(f"Task ID not found: {task_id[:200]}") from None
+
+    def public(self, task_id: str) -> bytes:
+        """Return a task as it was given; of one that a runner loaded, what is public."""
+        return self._public.get(task_id) or self.task(task_id)
 
     def digest(self, task_id: str) -> str:
         """Return the digest of a task as it was given."""

@@ -145,7 +145,7 @@ def _attempts(
                 epoch=epoch,
                 number=1,
                 task_digest=source.digest(task_id),
-                facets=_encode(facets_of(_object.decode(source.task(task_id)))),
+                facets=_encode(facets_of(_object.decode(source.public(task_id)))),
                 status=result.status.value,
                 kind=kind_of(result),
                 message=result.error or "",

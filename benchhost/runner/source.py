@@ -104,7 +104,14 @@ class Source(Protocol):
         ...
 
     def task(self, task_id: str) -> bytes:
-        """Return the public part of a task, as JSON.
+        """Return a task as the runner is given it, as JSON.
+
+        Raises :class:`~benchhost.errors.UnknownTask`.
+        """
+        ...
+
+    def public(self, task_id: str) -> bytes:
+        """Return the part of a task that may be shown with a run, as JSON: all that a benchmark's own tasks have here.
 
         Raises :class:`~benchhost.errors.UnknownTask`.
         """

@@ -56,6 +56,9 @@ class Doubling:
             raise UnknownTask(f"Task ID not found: {task_id}")
         return json.dumps(self.tasks[task_id]).encode()
 
+    def public(self, task_id: str) -> bytes:
+        return self.task(task_id)
+
     def digest(self, task_id: str) -> str:
         return hashlib.sha256(self.task(task_id)).hexdigest()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchhost import Benchmark, Response, Task, registry
+from benchhost import Benchmark, Public, Response, Task, registry
 from benchhost.errors import DatasetError, HookReturned, UnknownDataset, UnknownTask, UsageError
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.frames import Item
@@ -240,6 +240,20 @@ def test_the_version_of_given_tasks_follows_their_content(doubling):
     assert one.version == GivenTasks(doubling(), TASKS, "file").version
     assert one.version != GivenTasks(doubling(), TASKS[:1], "file").version
     assert one.digest("a") != one.digest("b")
+
+
+class Sum(Task, kw_only=True):
+    parity: Public[str]
+    answer: str
+
+
+async def test_what_is_hidden_of_the_tasks_of_a_runner_slices_no_results(desk, doubling):
+    loaded = [Sum(id=f"t{n}", question="?", parity="even" if n % 2 == 0 else "odd", answer=f"{n}") for n in range(4)]
+    source = GivenTasks.from_runner(doubling(), loaded)
+    assert json.loads(source.task("t1"))["answer"] == "1", "the runner itself is given all of it"
+    outcome = await desk.run(source=source, task_count=4, dataset_version=source.version)
+    assert {field: set(values) for field, values in outcome.summary.slices.items()} == {"parity": {"even", "odd"}}
+    assert [json.loads(one.facets) for one in await desk.attempts()] == [{"parity": each.parity} for each in loaded]
 
 
 class Odd(Benchmark[Task]):
