@@ -23,6 +23,13 @@ class Fuse:
         self._verdict = _Row()
         self._ever_succeeded = False
 
+    def succeeded_earlier(self) -> None:
+        """Take note that a generation of an earlier session succeeded.
+
+        What failed in that session comes first in this one, and would stop it before the rest is reached.
+        """
+        self._ever_succeeded = True
+
     def generated(self, record: AttemptRecord) -> str | None:
         """Take note of a generation; return why the run should stop, if it should."""
         if record.status in NO_FAILURE:

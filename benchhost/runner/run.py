@@ -205,6 +205,8 @@ class Run:
             progress.spend.add(spend)
             self._account.take(spend, config.model)
         for (status, judged, work), count in states.items():
+            if status in NO_FAILURE:
+                self._fuse.succeeded_earlier()
             finished = (work is Work.NOTHING and judged is not None) or not self.options.evaluate
             progress.counted_earlier(status, judged if work is Work.NOTHING else None, count, finished=finished)
         self._heed_account()

@@ -461,6 +461,15 @@ async def test_a_run_whose_every_attempt_fails_alike_is_stopped(desk, doubling, 
     assert outcome.summary.attempted == 20
 
 
+async def test_a_run_that_is_carried_on_gets_past_tasks_that_fail_alike_again(desk, doubling, script):
+    desk.source = doubling(50)
+    failing = script(**{f"t{number}": KeyError("typo") for number in range(1, 26)})
+    assert (await desk.run(failing, options={"concurrency": 1, "only": frozenset(["t0"])})).summary.attempted == 1
+    outcome = await desk.run(failing, options={"concurrency": 1})
+    assert (outcome.status, outcome.summary.attempted) == ("errors", 50)
+    assert (await desk.run(failing, options={"concurrency": 1})).status == "errors", "the failing ones come first now"
+
+
 async def test_a_model_whose_circuit_is_open_stops_the_run_and_leaves_the_rest_owed(desk, doubling, script):
     desk.source = doubling(50)
     script_model = script(otherwise=ModelAuthFailed("the key is wrong"))
