@@ -303,8 +303,13 @@ class Client:
             try:
                 async with aclosing(lines_of(self._routes, request, self._headers)) as lines:
                     async for index, outcome in lines:
-                        del owed[positions[index]]
-                        yield positions[index], outcome
+                        position = positions[index] if 0 <= index < len(positions) else None
+                        if position is None or owed.pop(position, None) is None:
+                            raise ClientError(
+                                f"{request.what} failed: {request.shown} answered for number {index} of them, which it "
+                                "was not asked for, or has answered already."
+                            )
+                        yield position, outcome
                 if owed:
                     ended = f"{request.what} failed: {request.shown} ended its answer with {len(owed)} still owed."
                     raise HostUnreachable(ended, sent=True)

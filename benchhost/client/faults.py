@@ -44,6 +44,13 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
         return self.url.partition("?")[0]
 
 
+class _Problem(msgspec.Struct):
+    status: int
+
+
+_problem = msgspec.json.Decoder(_Problem).decode
+
+
 def must_echo(request: Request, echoed: Sequence[str]) -> None:
     """Make sure that an answer is about the version of the dataset that was pinned: it names it, once.
 
@@ -119,7 +126,10 @@ def fault_of(
 
 def problem_of(request: Request, line: bytes, secrets: Mapping[str, str]) -> ClientError:
     """Make the error of a problem that ends an answer that had begun well."""
-    status = msgspec.json.decode(line)["status"]
+    try:
+        status = _problem(line).status
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return ClientError(f"{request.what} failed: {request.shown} sent a line that cannot be read ({error}).")
     return fault_of(request, status, {}, line, secrets)
 
 

@@ -107,6 +107,23 @@ async def test_a_host_that_gets_nowhere_is_given_up(serve, quick):
     assert len(host.batches) == 1 + 5
 
 
+@pytest.mark.parametrize(
+    "last, said",
+    [
+        ({"index": 3, "status": "evaluated"}, "answered for number 3 of them"),
+        ({"index": 10, "status": "evaluated"}, "answered for number 10 of them"),
+        ({"index": -1, "status": "evaluated"}, "answered for number -1 of them"),
+        ({"status": "evaluated"}, "sent a line that cannot be read"),
+    ],
+)
+async def test_a_host_that_answers_for_what_it_was_not_asked_is_not_believed(serve, quick, last, said):
+    host = BreakingHost((10, last))
+    found = []
+    async with serve(host.answer) as url, Client(url, "x", retries=quick) as client:
+        with pytest.raises(ClientError, match=said):
+            await collect(found, client.evaluate_batch("run", [*SUBMISSIONS, ("t10", "10")]))
+
+
 async def test_a_host_that_gets_on_is_never_given_up(serve):
     host = BreakingHost(*[(1, "hang up")] * 9)
     async with serve(host.answer) as url, Client(url, "x", retries=Retries(times=1, first=0.001)) as client:
