@@ -54,6 +54,8 @@ class Bodies:
                     part, more = _part(await receive())
                     room.take(len(part))
                     parts.append(part)
+                    if room.size == room.announced:  # the message that nothing more comes takes as long as a part
+                        break
                     patience.grow(len(part) / SLOWEST)
         except TimeoutError:
             raise self._too_slow() from None
@@ -127,10 +129,11 @@ class _Patience(AbstractContextManager["_Patience"]):
 
 
 class Room:
-    """What is held of one body, until :meth:`let_go`; ``size`` is in bytes."""
+    """What is held of one body, until :meth:`let_go`: ``size`` bytes, of those that were ``announced``, if any were."""
 
     def __init__(self, bodies: Bodies, tenant: str) -> None:
         self.size = 0
+        self.announced: int | None = None
         self._bodies = bodies
         self._tenant = tenant
 
@@ -147,6 +150,14 @@ class Room:
             raise Busy("Too many large requests are under way; retry later.", 1.0)
         if self._tenant and bodies.held_by[self._tenant] + size > free:
             raise Busy("Too many large requests of yours are under way; retry later.", 1.0)
+
+    def expect(self, size: int) -> None:
+        """Hear how long the body is, of which nothing is read yet.
+
+        Raises what :meth:`must_fit` raises.
+        """
+        self.must_fit(size)
+        self.announced = size
 
     def take(self, size: int) -> None:
         """Hold so many bytes more.

@@ -154,7 +154,7 @@ def checked_headers(scope: HTTPScope, room: Room, *, json: bool = True) -> str:
     accept = content_type = b""
     for name, value in scope["headers"]:
         if name == b"content-length":
-            room.must_fit(int(value))
+            room.expect(int(value))
         elif name == b"content-type":
             content_type = value
         elif name == b"accept":

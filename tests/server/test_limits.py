@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchhost.errors import Busy
+from benchhost.errors import Busy, Malformed
 from benchhost.server.bodies import TIMES, Bodies
 from benchhost.server.connections import Connections, peer_of
 from benchhost.server.heads import LARGEST_HEAD, name_in, names_of
@@ -254,6 +254,25 @@ async def test_a_large_body_is_given_time_by_its_size():
 
     with pytest.raises(TooSlow, match=r"within 0\.05 s"):
         await bodies.read(never, bodies.room())
+
+
+@pytest.mark.anyio
+async def test_a_body_of_the_length_that_was_announced_has_ended_and_of_a_shorter_one_more_is_awaited():
+    bodies = Bodies(largest=2**20, patience=10.0)
+
+    async def read(announced, *parts):
+        messages = iter({"type": "http.request", "body": part, "more_body": True} for part in parts)
+
+        async def receive():
+            return next(messages, {"type": "http.disconnect"})
+
+        room = bodies.room()
+        room.expect(announced)
+        return await bodies.read(receive, room)
+
+    assert await read(4, b"ab", b"cd") == b"abcd"
+    with pytest.raises(Malformed, match="ended early"):
+        await read(5, b"ab", b"cd")
 
 
 def test_bodies_that_are_announced_and_do_not_come_keep_nobody_out(strict):
