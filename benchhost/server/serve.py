@@ -165,7 +165,7 @@ def serve(settings: Settings) -> None:
     own_provider(settings)  # a wrong name of a provider is told now, and not to who submits
     state_folder(settings)
     port = _port(settings.host, settings.port)
-    lock = _lock(settings.state)
+    lock = _lock_alone(settings.state)
     asyncio.run(_look_at_what_is_needed(settings))
     if settings.benchmarks:
         installed = sorted({entry.name for entry in entries()})
@@ -263,8 +263,10 @@ def running_pid(state: Path) -> int:
         os.close(_lock(state))
     except (FileNotFoundError, NotADirectoryError):
         pid = None
-    except UsageError:
+    except BlockingIOError:
         pid = _pid(path)
+    except PermissionError as error:
+        raise _not_ours(state) from error
     else:
         pid = None  # the file was left behind by a server that was killed
     if pid is None:
@@ -282,19 +284,34 @@ def _pid(path: Path) -> int | None:
         return None
 
 
+def _lock_alone(state: Path) -> int:
+    try:
+        return _lock(state)
+    except BlockingIOError:
+        pid = _pid(state / PID_FILE)
+        which = "a server" if pid is None else f"a server with the process id {pid}"
+        raise UsageError(f"{which} uses the state folder {state}; stop it, or choose another with --state") from None
+    except PermissionError as error:
+        raise _not_ours(state) from error
+
+
+def _not_ours(state: Path) -> UsageError:
+    return UsageError(f"{state / LOCK_FILE} may not be opened by this user (id {os.geteuid()})")
+
+
 def _lock(state: Path) -> int:
     """Take the lock that a server and its workers hold; the kernel lets it go when they end, whatever ended them.
 
     A pid file alone cannot tell: the number in it may by now be that of another process.
+
+    Raises ``BlockingIOError`` when another one has it, and what opening a file raises.
     """
     file = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(file)
-        pid = _pid(state / PID_FILE)
-        which = "a server" if pid is None else f"a server with the process id {pid}"
-        raise UsageError(f"{which} uses the state folder {state}; stop it, or choose another with --state") from None
+        raise
     (state / PID_FILE).unlink(missing_ok=True)  # left behind by a server that was killed
     return file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import re
 import sqlite3
@@ -301,6 +302,36 @@ def test_a_state_folder_that_cannot_be_is_told_in_words(benchhost, tmp_path, com
     assert said.err == (
         f"Error: the state folder {tmp_path / 'file'} cannot be made: it is a file; choose another with --state\n"
     )
+
+
+def mortal() -> None:
+    """Give up the right of root to open everything, before a program is executed."""
+    drop_from_bounding_set, dac_override = 24, 1  # of linux/prctl.h and linux/capability.h
+    ctypes.CDLL(None).prctl(drop_from_bounding_set, dac_override, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "command, mode, told",
+    [
+        (("run", "arithmetic", "--model", "scripted/echo"), 0o500, "cannot be written by this user"),
+        (("sandbox", "ls"), 0o500, "cannot be written by this user"),
+        (("serve",), 0o500, "cannot be written by this user"),
+        (("serve", "--port", "0"), 0o700, "lock may not be opened by this user"),
+        (("reload",), 0o700, "lock may not be opened by this user"),
+    ],
+    ids=lambda each: each[0] if isinstance(each, tuple) else None,
+)
+def test_a_state_folder_of_another_user_is_told_in_words(state, command, mode, told) -> None:
+    state.mkdir()
+    (state / "lock").touch(mode=0)
+    state.chmod(mode)
+    call = (sys.executable, "-m", "benchhost", *command)
+    ended = subprocess.run(call, capture_output=True, text=True, preexec_fn=mortal, timeout=60)
+    state.chmod(0o700)
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
+    assert ended.stderr.startswith("Error: ")
+    assert told in ended.stderr
+    assert str(state) in ended.stderr
 
 
 def test_a_run_whose_records_find_no_room_says_how_to_carry_it_on(benchhost, state) -> None:

@@ -53,6 +53,8 @@ async def attach(folder: Path, request: Message) -> tuple[socket.socket, Message
             connection = await connected(folder)
         except (FileNotFoundError, ConnectionRefusedError):
             await anyio.to_thread.run_sync(_start, folder)
+        except OSError as error:
+            raise SandboxUnavailable(f"the keeper of the sandboxes in {folder} cannot be reached: {error}") from error
         else:
             try:
                 return connection, checked(await _asked(connection, request))
@@ -127,11 +129,11 @@ async def _asked(connection: socket.socket, request: Message, files: Sequence[in
 
 def _start(folder: Path) -> None:
     """Start a keeper and wait until it listens, or another one does."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     host = [] if _host is None else [_host[1].fileno()]
     command: list[str] = [sys.executable, "-I", "-S", "-X", "utf8", PROGRAM, KEEPER, str(folder.resolve())]
-    with (folder / LOG).open("ab") as log:
-        try:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (folder / LOG).open("ab") as log:
             said = subprocess.run(
                 [*command, *map(str, host)],
                 check=False,
@@ -142,8 +144,8 @@ def _start(folder: Path) -> None:
                 pass_fds=host,
                 timeout=STARTS_WITHIN,
             ).stdout
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise SandboxUnavailable(f"no keeper of sandboxes can be started: {error}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SandboxUnavailable(f"no keeper of sandboxes can be started: {error}") from error
     if said != READY:
         why = said.decode(errors="replace") or f"see {folder / LOG}"
         raise SandboxUnavailable(f"the keeper of the sandboxes in {folder} has ended: {why}")
