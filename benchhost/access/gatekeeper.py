@@ -16,7 +16,7 @@ from benchhost.access.callers import Caller, Mode, is_tenant
 from benchhost.access.datasets import EVERY, Datasets
 from benchhost.access.descope import Descope, DescopeOptions
 from benchhost.access.headers import Credentials, Headers, credentials_of
-from benchhost.access.keys import is_key, looks_like_key
+from benchhost.access.keys import looks_like_key
 from benchhost.access.oidc import Oidc, OidcOptions
 from benchhost.access.register import Register
 from benchhost.errors import Unauthorized
@@ -120,8 +120,6 @@ class Gatekeeper:
         return None
 
     async def _by_key(self, credential: bytes) -> Caller | None:
-        if not is_key(credential):
-            return None
         known = await self._register.key(credential)
         return None if known is None else self.tenant(known.record.tenant, known.scope)
 

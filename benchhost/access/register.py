@@ -17,7 +17,7 @@ import msgspec
 
 from benchhost.access.allowlist import Listed
 from benchhost.access.datasets import EVERY, Datasets
-from benchhost.access.keys import digest_of
+from benchhost.access.keys import digest_of, is_key
 from benchhost.access.remembered import Remembered
 from benchhost.errors import StoreFailed
 from benchhost.log import get_logger
@@ -94,6 +94,8 @@ class Register:
         digest = digest_of(credential)
         known = self._keys.get(digest)
         if known is None:
+            if not is_key(credential):
+                return None
             generation = self._generation
             found = await self._store.key(digest)
             if found is None:

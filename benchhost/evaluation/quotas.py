@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from benchhost.errors import QuotaReached, QuotaUnavailable, StoreFailed
@@ -84,16 +83,17 @@ class Quotas:
         cannot say whether it is.
         """
         tenant, benchmark = claims[0].tenant, claims[0].benchmark
-        while fresh := await self._fresh(claims):
-            now = time.time()
-            with _known_to_the_store():
+        try:
+            while fresh := await self._fresh(claims):
+                now = time.time()
                 spent = await self._store.spend(tenant, benchmark, len(fresh), now, self._listed_for(tenant, benchmark))
-            if spent.refused_by is None:
-                return frozenset(fresh), spent
-            if await self._fresh(claims) == fresh:  # else somebody has begun some of them meanwhile: they are joined
-                with _known_to_the_store():
+                if spent.refused_by is None:
+                    return frozenset(fresh), spent
+                if await self._fresh(claims) == fresh:  # else somebody has begun some of them meanwhile: all are joined
                     await self._store.refuse(spent.refused_by, len(fresh), now)
-                raise reached(spent.refused_by, len(fresh), now)
+                    raise reached(spent.refused_by, len(fresh), now)
+        except StoreFailed as error:
+            raise QuotaUnavailable from error
         return frozenset(), Spent()
 
     async def give_back(self, spent: Spent, number: int) -> None:
@@ -107,10 +107,9 @@ class Quotas:
     async def _fresh(self, claims: Sequence[Evaluation]) -> list[str]:
         """Say which of these evaluations would be begun anew by somebody who has quotas."""
         tenant, benchmark = claims[0].tenant, claims[0].benchmark
-        with _known_to_the_store():
-            if tenant not in self.listed and (tenant, benchmark) not in await self._limited():
-                return []
-            known = await self._store.evaluations([claim.id for claim in claims])
+        if tenant not in self.listed and (tenant, benchmark) not in await self._limited():
+            return []
+        known = await self._store.evaluations([claim.id for claim in claims])
         return [id_ for id_ in (claim.id for claim in claims) if id_ not in known or _may_begin(known[id_])]
 
     def _listed_for(self, tenant: str, benchmark: str) -> list[Quota]:
@@ -126,15 +125,6 @@ class Quotas:
                     self._known = frozenset((quota.tenant, quota.benchmark) for quota in await self._store.quotas())
                     self._read_at = now
         return self._known
-
-
-@contextmanager
-def _known_to_the_store() -> Iterator[None]:
-    """Say of a store that fails here that it is quotas which cannot be counted."""
-    try:
-        yield
-    except StoreFailed as error:
-        raise QuotaUnavailable from error
 
 
 def _may_begin(evaluation: Evaluation) -> bool:
