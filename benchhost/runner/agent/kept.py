@@ -12,13 +12,13 @@ from benchhost.runner.agent.contract import Artifact
 
 MOST_FILES = 10
 LARGEST = 250 * 1024 * 1024
-"""What is kept of one attempt at most, in files or folders and in bytes, as in Valkyrie."""
+"""What is kept of one attempt at most, in files or folders and in bytes of all of them together, as in Valkyrie."""
 
 
 async def fetch_artifacts(sandbox: Sandbox, artifacts: Sequence[Artifact], task_id: str, folder: Path) -> str | None:
     """Copy artifacts into ``folder``; return what is wrong when a required one is missing or too large."""
     wrong: list[str] = []
-    left = MOST_FILES
+    left, room = MOST_FILES, LARGEST
     for artifact in artifacts:
         found = (await _matching(sandbox, artifact.source.replace("{task_id}", task_id)))[:left]
         left -= len(found)
@@ -29,12 +29,19 @@ async def fetch_artifacts(sandbox: Sandbox, artifacts: Sequence[Artifact], task_
                 target /= PurePosixPath(source).name
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                await sandbox.download(source, target, limit=LARGEST)
+                await sandbox.download(source, target, limit=room)
+                room -= _size(target)
             except (SandboxFileError, OSError) as error:
                 failed.append(str(error))
         if failed and artifact.required:
             wrong.append(f"the artifact {artifact.path} is missing: {'; '.join(failed)}")
     return "; ".join(wrong) or None
+
+
+def _size(path: Path) -> int:
+    """Say how many bytes there are in a file, or in all files of a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if file.is_file())
 
 
 async def _matching(sandbox: Sandbox, pattern: str) -> list[str]:
