@@ -1,7 +1,9 @@
-"""Which plugins are installed, read from the metadata of distributions. Nothing is imported."""
+"""Which plugins are installed, read from the metadata of distributions; nothing is imported before it is asked for."""
 
 from __future__ import annotations
 
+import difflib
+import importlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +25,26 @@ class Entry(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.object}, from {self.distribution} {self.version})"
+
+
+class Lacking(Exception):
+    """There is no such object as an entry names; the message says where, and what is there."""
+
+
+def object_of(entry: Entry) -> Any:
+    """Import what an entry names. A module may raise anything meanwhile.
+
+    Raises :class:`Lacking`.
+    """
+    module, _, path = entry.object.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in path.split(".") if path else ():
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, dir(found), n=1)
+            holder = getattr(found, "__name__", module)
+            raise Lacking(f"{holder} has no {part}" + (f"; did you mean {near[0]}?" if near else ""))
+        found = getattr(found, part)
+    return found
 
 
 def entries(group: str = BENCHMARKS) -> list[Entry]:

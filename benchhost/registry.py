@@ -7,7 +7,6 @@ the host does it in a process beside its own (:mod:`benchhost.evaluation.zygote`
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import math
 import re
@@ -20,7 +19,7 @@ from typing import Any
 import msgspec
 
 from benchhost.contract import Benchmark, Probing, Task, Versions
-from benchhost.discovery import Entry
+from benchhost.discovery import Entry, Lacking, object_of
 from benchhost.errors import BenchhostError, PluginFault
 from benchhost.tasks import Catalogue, Dataset, catalogue, index, keyed_digest
 
@@ -161,21 +160,12 @@ def describe(loaded: LoadedBenchmark) -> Description:
 
 
 def _class_of(entry: Entry) -> type[Benchmark[Any]]:
-    module_name, _, attribute = entry.object.partition(":")
-    lacking = ""
     try:
-        target: Any = importlib.import_module(module_name)
-        for part in attribute.split(".") if attribute else ():
-            if not hasattr(target, part):
-                near = difflib.get_close_matches(part, dir(target), n=1)
-                holder = getattr(target, "__name__", module_name)
-                lacking = f"{holder} has no {part}" + (f"; did you mean {near[0]}?" if near else "")
-                break
-            target = getattr(target, part)
+        target = object_of(entry)
+    except Lacking as error:
+        raise PluginFault("import-failed", f"the entry point names {entry.object}, and {error}") from None
     except BaseException as error:  # a module may do anything while it is imported, exit included
         raise PluginFault("import-failed", _told(error)) from error
-    if lacking:
-        raise PluginFault("import-failed", f"the entry point names {entry.object}, and {lacking}")
     if not (isinstance(target, type) and issubclass(target, Benchmark)):
         raise PluginFault("not-a-benchmark", f"{entry.object} is {target!r}, not a subclass of benchhost.Benchmark")
     if inspect.isabstract(target):

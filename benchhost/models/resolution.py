@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchhost.contract import Model
-from benchhost.discovery import Entry, entries
+from benchhost.discovery import Entry, entries, object_of
 from benchhost.errors import UnknownModel
 from benchhost.models.anthropic_messages import AnthropicMessages
 from benchhost.models.any_llm import any_llm_model
@@ -113,12 +112,8 @@ def _plugged_in(provider: str, rest: str) -> Model:
 
 
 def _load(entry: Entry, rest: str) -> Model:
-    module, _, path = entry.object.partition(":")
     try:
-        made = importlib.import_module(module)
-        for attribute in path.split("."):
-            made = getattr(made, attribute)
-        model = made(rest)  # type: ignore[operator]  # an entry point may be anything; the check is below
+        model = object_of(entry)(rest)
     except Exception as error:
         raise UnknownModel(f"the model plugin {entry} failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, Model):

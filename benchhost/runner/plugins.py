@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, get_args
 import msgspec
 
 from benchhost.contract import Runner
-from benchhost.discovery import Entry, entries
+from benchhost.discovery import Entry, entries, object_of
 from benchhost.errors import PluginFault, UsageError
 from benchhost.log import register_secret
 from benchhost.runner.default import DefaultRunner
@@ -104,11 +103,8 @@ def _of_text(wanted: type, value: Any) -> Any:
 
 
 def _load(entry: Entry) -> type[Runner[Any]]:
-    module, _, path = entry.object.partition(":")
     try:
-        target: Any = importlib.import_module(module)
-        for part in path.split(".") if path else ():
-            target = getattr(target, part)
+        target = object_of(entry)
     except Exception as error:
         raise PluginFault("import-failed", f"the runner {entry} failed: {type(error).__name__}: {error}") from error
     if not (isinstance(target, type) and issubclass(target, Runner)):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Mapping
 
 from benchhost.contract import Provider
-from benchhost.discovery import entries
+from benchhost.discovery import entries, object_of
 from benchhost.errors import SandboxUnavailable
 
 PROVIDERS = "benchhost.sandboxes"
@@ -39,11 +38,10 @@ def provider_class(name: str) -> type[Provider]:
     if entry is None:
         installed = ", ".join(sorted(found)) or "none"
         raise SandboxUnavailable(f"no installed provider of sandboxes is called {name!r}; installed are: {installed}")
-    module, _, attribute = entry.object.partition(":")
     try:
-        provider = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SandboxUnavailable(f"the provider {entry} cannot be loaded: {error}") from error
+        provider = object_of(entry)
+    except Exception as error:
+        raise SandboxUnavailable(f"the provider {entry} cannot be loaded: {type(error).__name__}: {error}") from error
     if not (isinstance(provider, type) and issubclass(provider, Provider)):
         raise SandboxUnavailable(f"the provider {entry} is no subclass of benchhost.Provider")
     return provider
