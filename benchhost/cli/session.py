@@ -19,8 +19,8 @@ from benchhost.cli.order import Order, Selection
 from benchhost.cli.preflight import preflight
 from benchhost.contract import Call, Completion, Model, Prompt, Runner, Sampling
 from benchhost.contract.model import NO_CALL
-from benchhost.errors import BenchhostError, ModelRequestRefused, UsageError
-from benchhost.models import Limiter, load_prices, locate, resolve
+from benchhost.errors import BenchhostError, ModelAuthFailed, ModelRequestRefused, UsageError
+from benchhost.models import Limiter, key_variables, load_prices, locate, resolve
 from benchhost.runner.agent import agent_runner, read_contract
 from benchhost.runner.config import OF_AGENT, RunConfig, RunOptions, frozen_selection, new_run_id
 from benchhost.runner.default import DefaultRunner
@@ -79,9 +79,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             prices = load_prices(None if self.order.prices is None else Path(self.order.prices))
             if self.checks and not isinstance(model, NotAsked):
                 asked_for = None if self.options.max_cost is None else prices
-                await preflight(model, source, config, tell, asked_for)
-                if judge is not None:
-                    await preflight(judge, source, config, tell, asked_for)
+                for each in [model] if judge is None else [model, judge]:
+                    try:
+                        await preflight(each, source, config, tell, asked_for)
+                    except ModelAuthFailed as error:
+                        error.args = (f"{error}. {self._where_its_key_is(each.name)}",)
+                        raise
             run = Run(
                 self.run_id or new_run_id(config),
                 config,
@@ -124,6 +127,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         located = locate(name, os.environ, base_url=order.base_url if own else None, api_key=key)
         log.register_secret(None if located is None else located[1])
         return model
+
+    def _where_its_key_is(self, model: str) -> str:
+        own = model == self.order.model
+        if own and self.order.api_key_variable is not None:
+            return f"Its key is read from {self.order.api_key_variable}"
+        if own and self.order.base_url is not None:
+            return "No key was sent: for --base-url, --api-key-variable names the variable that holds one"
+        return f"Its key is read from {' or '.join(key_variables(model, os.environ))}"
 
     def _runner(self, source: Source, model: Model) -> tuple[str, Runner[Any]]:
         """Find the runner, or the agent, and give it its parameters.

@@ -4,7 +4,7 @@ from benchhost.models.breaker import Breaker
 from benchhost.models.budget import TimeBudget
 from benchhost.models.cache import Cached
 from benchhost.models.concurrency import Limiter
-from benchhost.models.location import Location, locate
+from benchhost.models.location import Location, key_variables, locate
 from benchhost.models.meter import Metered, Spend
 from benchhost.models.prices import Price, PriceTable, load_prices
 from benchhost.models.providers import PROVIDERS, Provider
@@ -28,6 +28,7 @@ __all__ = [
     "Spend",
     "TimeBudget",
     "for_one_question",
+    "key_variables",
     "load_prices",
     "locate",
     "resolve",

@@ -74,6 +74,15 @@ def locate(
     return location, _checked(key, name)
 
 
+def key_variables(name: str, environ: Mapping[str, str]) -> list[str]:
+    """Return the variables in which :func:`locate` finds a key when it is given neither one nor an address."""
+    provider, _ = split_name(name)
+    neighbour, known = variable(provider, "API_KEY"), PROVIDERS.get(provider)
+    if known is None or environ.get(variable(provider, "BASE_URL")):
+        return [neighbour]
+    return list(dict.fromkeys((*known.keys, neighbour)))
+
+
 def _held_key(provider: Provider, neighbour: str, environ: Mapping[str, str]) -> str | None:
     key = next((environ[name] for name in (*provider.keys, neighbour) if environ.get(name)), None)
     if key is None and provider.keys:

@@ -161,7 +161,12 @@ def test_a_model_that_does_not_answer_is_noticed_before_the_first_task(benchhost
     monkeypatch.setenv("DOUBLE_API_KEY", "wrong")
     said = benchhost(*ARITHMETIC, "--model", "double/any")
     assert said.code == 1
-    assert "Error: " in said.err
+    assert said.err.startswith("Error: ")
+    assert said.err.endswith("Its key is read from DOUBLE_API_KEY\n")
+    at = ("--base-url", f"{provider}/v1")
+    assert "No key was sent: for --base-url, --api-key-variable" in benchhost(*ARITHMETIC, "--model", "x/any", *at).err
+    named = benchhost(*ARITHMETIC, "--model", "x/any", *at, "--api-key-variable", "DOUBLE_API_KEY").err
+    assert named.endswith("Its key is read from DOUBLE_API_KEY\n")
     assert benchhost("runs", "list", "--json").json == {"runs": []}
     monkeypatch.setenv("DOUBLE_API_KEY", key)
     assert benchhost(*ARITHMETIC, "--model", "double/any", "--json").code == 0

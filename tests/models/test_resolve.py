@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchhost.contract import Completion, Conversation, Sampling
 from benchhost.discovery import Entry
 from benchhost.errors import UnknownModel, UsageError
-from benchhost.models import PROVIDERS, Resilient, locate, resolve
+from benchhost.models import PROVIDERS, Resilient, key_variables, locate, resolve
 from benchhost.models.resolution import _proxy
 
 KEYS = {"OPENAI_API_KEY": "openai-key", "GEMINI_API_KEY": "gemini-key", "ANTHROPIC_API_KEY": "anthropic-key"}
@@ -25,6 +25,22 @@ def test_every_known_provider_needs_no_more_than_its_key(name):
     assert (location.provider, location.model, location.base_url) == (name, "some/model", provider.base_url)
     assert key == ("key" if provider.keys else None)
     assert location.own_url
+
+
+@pytest.mark.parametrize(
+    "name, environ, variables",
+    [
+        ("openai/x", {}, ["OPENAI_API_KEY"]),
+        ("google/x", {}, ["GEMINI_API_KEY", "GOOGLE_API_KEY"]),
+        ("google/x", {"GOOGLE_BASE_URL": "http://here"}, ["GOOGLE_API_KEY"]),
+        ("mine/x", {"MINE_BASE_URL": "http://here"}, ["MINE_API_KEY"]),
+        ("ollama/x", {}, ["OLLAMA_API_KEY"]),
+    ],
+)
+def test_the_variables_of_a_key_are_those_in_which_it_is_found(name, environ, variables):
+    assert key_variables(name, environ) == variables
+    for one in variables:
+        assert locate(name, environ | {one: "the-key"})[1] == "the-key"
 
 
 def test_a_missing_key_is_asked_for_by_the_name_of_its_variable():
