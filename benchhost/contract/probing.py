@@ -57,6 +57,3 @@ class Probing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def limits(self) -> bool:
         """Whether it is another policy than none."""
         return self.counts or self.withholds or self.digits is not None
-
-
-UNLIMITED = Probing()

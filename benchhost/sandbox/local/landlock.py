@@ -67,20 +67,6 @@ def restrict(read: Iterable[str], write: Iterable[str], devices: Iterable[str] =
         os.close(ruleset)
 
 
-def enter_own_scope() -> None:
-    """Renounce signals to whoever is not a descendant: processes above cannot be ended from here any more.
-
-    Nothing is renounced where the kernel is too old for it.
-    """
-    if version() < SIGNALS_SINCE:
-        return
-    ruleset = syscall(_CREATE_RULESET, struct.pack("=QQQ", 0, 0, _SCOPES), 24, 0)
-    try:
-        syscall(_RESTRICT_SELF, ruleset, 0)
-    finally:
-        os.close(ruleset)
-
-
 def _allow(ruleset: int, path: str, rights: int) -> None:
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
