@@ -71,10 +71,7 @@ class Register:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
-            try:
-                await self._note_use()
-            except StoreFailed as error:
-                _log.warning("the last use of keys was not recorded", cause=str(error))
+            await self._note_use()
 
     def tenant(self, name: str) -> Listed | None:
         """Return a tenant that may use anything at all.
@@ -139,7 +136,11 @@ class Register:
         self._noted_at = time.monotonic()
         if self._used:
             used, self._used = self._used, {}
-            await self._store.used(used)
+            try:
+                await self._store.used(used)
+            except StoreFailed as error:  # such as a full disk, of which it can still be read who may call
+                self._used = used | self._used
+                _log.warning("the last use of keys was not recorded", cause=str(error))
 
 
 def together(listed: Mapping[str, Listed], tenants: list[TenantRecord]) -> dict[str, Listed]:

@@ -145,3 +145,25 @@ def test_a_trial_of_the_allowlist_can_be_ended_in_the_store():
 def test_what_was_revoked_altogether_is_nobody_whatever_the_allowlist_says():
     listed = {"acme": Listed(Datasets(frozenset(["b/test"])))}
     assert together(listed, [TenantRecord(name="acme", revoked_at=1.0)]) == {}
+
+
+async def test_the_use_of_a_key_that_could_not_be_noted_is_noted_later_and_nobody_is_kept_out(
+    store, register, monkeypatch
+):
+    monkeypatch.setattr(module, "NOTE_USE_EVERY", 0.0)
+    monkeypatch.setattr(module, "BELIEVE_FOR", 0.0)
+    await store.grant("acme", ["b/d"], **BY)
+    key, key_id = await add_key(store)
+    note, tried = store.used, []
+
+    async def full(used):
+        tried.append(used)
+        raise StoreFailed("the disk is full")
+
+    monkeypatch.setattr(store, "used", full)
+    assert await register.key(key) is not None
+    await soon(lambda: len(tried) > 2)
+    assert register.tenant("acme") is not None
+    monkeypatch.setattr(store, "used", note)
+    await register.close()
+    assert [each.used_at is not None for each in await store.keys() if each.id == key_id] == [True]
