@@ -32,7 +32,10 @@ BELIEVE_FOR = 3600.0
 """Seconds for which keys are believed while they cannot be fetched."""
 
 LOOK_FOR_NEW_KEY = 10.0
-"""Seconds between two looks for a key that is not known: tokens may name any."""
+"""Seconds between two looks for newer keys: tokens may name any, and the issuer may be down."""
+
+WAIT_FOR_KEYS = 1.0
+"""Seconds that a token waits for newer keys when its own is known, and can be believed."""
 
 VERIFIED_FOR = 60.0
 """Seconds for which a token that was verified is believed, if it lasts as long."""
@@ -66,6 +69,7 @@ class Oidc:
         self._keys: dict[str | None, dict[str, Any]] = {}
         self._fetched_at = self._tried_at = float("-inf")
         self._fetching = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
         self._tenants: Remembered[str] = Remembered(clock=time.time)
 
     async def open(self) -> None:
@@ -76,6 +80,9 @@ class Oidc:
 
     async def close(self) -> None:
         """Hang up."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait([self._refreshing])
         await self._session.close()
 
     async def tenant(self, token: bytes) -> str | None:
@@ -127,12 +134,22 @@ class Oidc:
     async def _key(self, kid: str | None) -> dict[str, Any] | None:
         """Find the key of that id; a token without one can only be meant for the only key there is."""
         now = time.monotonic()
-        missing = kid is not None and kid not in self._keys
-        if now - self._fetched_at > FETCH_AGAIN or (missing and now - self._tried_at > LOOK_FOR_NEW_KEY):
+        age, missing = now - self._fetched_at, kid is not None and kid not in self._keys
+        if age > BELIEVE_FOR:
             await self._fetch(now)
+            if self._tried_at - self._fetched_at > BELIEVE_FOR:
+                raise IdentityUnavailable("the keys of the issuer cannot be had")
+        elif (missing or age > FETCH_AGAIN) and now - self._tried_at > LOOK_FOR_NEW_KEY:
+            await self._refresh(now, None if missing else WAIT_FOR_KEYS)
         if kid is None:
             return next(iter(self._keys.values())) if len(self._keys) == 1 else None
         return self._keys.get(kid)
+
+    async def _refresh(self, now: float, patience: float | None) -> None:
+        """Have the keys fetched, for all who wait for it, and wait no longer than so many seconds."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._fetch(now))
+        await asyncio.wait([self._refreshing], timeout=patience)
 
     async def _fetch(self, asked_at: float) -> None:
         async with self._fetching:
@@ -141,8 +158,6 @@ class Oidc:
                 self._tried_at = time.monotonic()
                 if done:
                     self._fetched_at = self._tried_at
-            if self._tried_at - self._fetched_at > BELIEVE_FOR:
-                raise IdentityUnavailable("the keys of the issuer cannot be had")
 
     async def _fetched(self) -> bool:
         options = self._options

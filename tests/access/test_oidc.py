@@ -198,6 +198,30 @@ async def test_keys_are_believed_while_the_issuer_cannot_be_reached_and_then_no_
     assert await oidc.tenant(issuer.token(sub="and again")) == "acme"
 
 
+async def test_nobody_waits_long_for_an_issuer_that_is_slow_when_its_keys_are_known(issuer, make, monkeypatch):
+    oidc = await make()
+    assert await oidc.tenant(issuer.token()) == "acme"
+    monkeypatch.setattr(module, "FETCH_AGAIN", 0.0)
+    monkeypatch.setattr(module, "LOOK_FOR_NEW_KEY", 0.0)
+    monkeypatch.setattr(module, "WAIT_FOR_KEYS", 0.05)
+    issuer.delay = 3.0
+    tokens = [issuer.token(sub=f"another {n}") for n in range(20)]
+    async with asyncio.timeout(issuer.delay):
+        assert await asyncio.gather(*map(oidc.tenant, tokens)) == ["acme"] * 20
+    assert issuer.asked["/.well-known/openid-configuration"] == 2, "all of them wait for one look"
+
+
+async def test_an_issuer_that_cannot_be_reached_is_not_asked_for_each_token(issuer, make, monkeypatch):
+    oidc = await make()
+    assert await oidc.tenant(issuer.token()) == "acme"
+    monkeypatch.setattr(module, "FETCH_AGAIN", 0.0)
+    monkeypatch.setattr(oidc, "_tried_at", float("-inf"))
+    issuer.fails = 503
+    for n in range(5):
+        assert await oidc.tenant(issuer.token(sub=f"another {n}")) == "acme"
+    assert issuer.asked["/.well-known/openid-configuration"] == 2
+
+
 @pytest.mark.parametrize("status", [302, 404, 500])
 async def test_an_issuer_that_never_answered_well_lets_nobody_in_and_nobody_is_refused(issuer, make, status):
     issuer.fails = status
