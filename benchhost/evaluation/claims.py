@@ -2,7 +2,7 @@
 
 An evaluation is claimed in the store before it is judged, so that no other process begins it, and so
 that it is known of if this one is killed. A claim is a write of its own. Where there is one worker,
-nobody else would begin the same evaluation, and most end within milliseconds: then what nobody has
+nobody else begins an evaluation of a run that began there, and most end within milliseconds: then what nobody has
 begun is claimed only if it does not end :data:`SOON` after it is begun, and otherwise recorded with its
 outcome alone.
 """
@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Sequence
 
 from benchhost.errors import StoreFailed
+from benchhost.evaluation.new_runs import NewRuns
 from benchhost.evaluation.owners import Owner
 from benchhost.log import get_logger
 from benchhost.store import Claimed, Evaluation, Store
@@ -33,6 +34,7 @@ class Claims:
         self._store = store
         self._owner = owner
         self._alone = alone
+        self._new_runs = NewRuns(store)
         self._unclaimed: dict[str, Evaluation] = {}
         self._begun: list[Sequence[str]] = []
         self._seen: list[Sequence[str]] = []
@@ -43,8 +45,10 @@ class Claims:
         """Ask to judge responses, as ``Store.claim`` does; each is to be forgotten when it has ended."""
         if not self._alone:
             return await self._record(claims)
+        if not claims:
+            return []
         ids = [claim.id for claim in claims]
-        known = await self._known(ids)
+        known = await self._new_runs.known(ids)
         if not known:
             self._unclaimed.update(zip(ids, claims, strict=True))
             return [Claimed(True, claim) for claim in claims]
@@ -68,14 +72,19 @@ class Claims:
         claim = self._unclaimed.get(id_)
         if claim is not None:
             await self._record([claim])
-            self.forget([id_])
+            self.recorded([id_])
 
     def end(self, ids: Iterable[str]) -> None:
         """Know that evaluations are about to be recorded as failed: a claim would come too late, and begin anew."""
         self._ending.update(ids)
 
-    def forget(self, ids: Collection[str]) -> None:
+    def recorded(self, ids: Collection[str]) -> None:
         """Know that evaluations are recorded."""
+        self.forget(ids)
+        self._new_runs.record(ids)
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Know that evaluations are over, whether they are recorded or not."""
         for id_ in ids:
             self._unclaimed.pop(id_, None)
         self._ending.difference_update(ids)
@@ -108,12 +117,6 @@ class Claims:
         self._owner.hold()
         return await self._store.claim(claims)
 
-    async def _known(self, ids: Sequence[str]) -> Collection[str]:
-        """Say which evaluations the store knows."""
-        if len(ids) == 1:  # which is answered sooner
-            return ids if await self._store.evaluation(ids[0]) is not None else ()
-        return await self._store.evaluations(ids)
-
     def _look_later(self) -> None:
         if self._looking is None and (self._begun or self._seen):
             self._looking = asyncio.get_running_loop().call_later(SOON, self._look_now)
@@ -128,7 +131,7 @@ class Claims:
         try:
             if slow:
                 await self._record([self._unclaimed[id_] for id_ in slow])
-                self.forget(slow)
+                self.recorded(slow)
         except StoreFailed as error:  # the next look tries again
             _log.warning("what is judged is not recorded as running", evaluations=len(slow), cause=str(error))
             self._seen.append(slow)

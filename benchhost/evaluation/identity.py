@@ -42,6 +42,11 @@ class Identities:
         return f"{self._neighbours}{position:08x}{digest[:32]}"
 
 
+def run_of(id_: str) -> str:
+    """Take out of an id how those of its run begin."""
+    return id_[:8]
+
+
 def neighbourhood(*, tenant: str, benchmark: str, fingerprint: str, run: str) -> str:
     """Say how the ids of a run's evaluations begin; those of another run may begin so too."""
     return f"{zlib.crc32(_encoder.encode((tenant, benchmark, fingerprint, run))):08x}"

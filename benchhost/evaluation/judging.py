@@ -192,7 +192,7 @@ class Judging:
         now = time.time()
         ended = [_ended(evaluation, outcome, now) for evaluation, outcome in outcomes]
         kept = await self._store.finish(ended)
-        self._claims.forget([evaluation.id for evaluation in ended])
+        self._claims.recorded([evaluation.id for evaluation in ended])
         if all(kept):
             return ended, []
         taken = [evaluation for evaluation, recorded in zip(ended, kept, strict=True) if not recorded]

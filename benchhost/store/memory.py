@@ -72,6 +72,9 @@ class MemoryStore(MemoryQuotas, MemoryAccess, MemoryRuns, Store):
         records = self._open_records()
         return [records[each] for each in sorted(records) if each.startswith(prefix)]
 
+    async def any_under(self, prefix: str) -> bool:
+        return any(each.startswith(prefix) for each in self._open_records())
+
     async def try_response(self, wanted: Try, most: int | None, *, durable: bool = False) -> Tried:
         self._open_records()
         tries = self._tries.setdefault((wanted.tenant, wanted.benchmark, wanted.dataset, wanted.task), {})

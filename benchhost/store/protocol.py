@@ -62,6 +62,10 @@ class Store(RunStore, AccessStore, QuotaStore):
         """Return the evaluations whose ids begin with ``prefix`` (hexadecimal digits), in the order of their ids."""
 
     @abc.abstractmethod
+    async def any_under(self, prefix: str) -> bool:
+        """Say whether there is an evaluation whose id begins with ``prefix``, without waiting for anything."""
+
+    @abc.abstractmethod
     async def try_response(self, wanted: Try, most: int | None, *, durable: bool = False) -> Tried:
         """Count a response of a tenant to a task, of which ``most`` different ones are allowed in all.
 

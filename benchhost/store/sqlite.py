@@ -146,9 +146,12 @@ class SQLiteStore(SQLiteAccess, SQLiteQuotas, SQLiteRuns, Store):
         return {row[0]: _evaluation(row) for row in rows}
 
     async def evaluations_under(self, prefix: str) -> list[Evaluation]:
-        between = (prefix, f"{prefix}g")  # which is after every hexadecimal digit
-        rows = await self._read(f"{_SELECT} WHERE id >= ? AND id < ? ORDER BY id", between)
+        rows = await self._read(f"{_SELECT} WHERE id BETWEEN ? AND ? ORDER BY id", _under(prefix))
         return [_evaluation(row) for row in rows]
+
+    async def any_under(self, prefix: str) -> bool:
+        self._writer()
+        return bool(self._fetch(_ANY_BETWEEN, _under(prefix)))
 
     async def try_response(self, wanted: Try, most: int | None, *, durable: bool = False) -> Tried:
         return await self._writer().write(_try, (wanted, most), durable=durable)
@@ -291,6 +294,11 @@ def _keep_state(cursor: sqlite3.Cursor, of: tuple[Evaluation, bytes | None]) -> 
         cursor.execute(_FORGET_STATE, attempt)
     else:
         cursor.execute(_KEEP_STATE, (state, *attempt))
+
+
+def _under(prefix: str) -> tuple[str, str]:
+    """Say between which two texts the ids lie that begin so."""
+    return prefix, f"{prefix}g"  # which is after every hexadecimal digit
 
 
 def _evaluation(row: Sequence[Any]) -> Evaluation:

@@ -227,8 +227,8 @@ async def test_an_outcome_that_the_store_cannot_keep_is_an_error_and_can_be_aske
     assert (gate._running, gate._entered) == (0, 0)
 
 
-def claim_of(hub, response: str, owner: str) -> Evaluation:
-    claim = hub.evaluator._claim(hub.roster.get("counting"), Context(), Submission("0", response))
+def claim_of(hub, response: str, owner: str, run: str = "") -> Evaluation:
+    claim = hub.evaluator._claim(hub.roster.get("counting"), Context(run=run), Submission("0", response))
     return msgspec.structs.replace(claim, owner=owner)
 
 
@@ -238,10 +238,11 @@ def ended(claim: Evaluation, attempt: int = 1, **outcome: Any) -> Evaluation:
 
 async def test_what_another_process_runs_is_waited_for_and_not_judged_twice(hub, tmp_path, calls):
     other = Owner(hub.owner._folder)
-    claim = claim_of(hub, "elsewhere", other.id)
+    claim = claim_of(hub, "elsewhere", other.id, "begun elsewhere")
     await hub.store.claim([claim])
-    waiting = [asyncio.create_task(hub.judge("counting", "elsewhere"))]
-    waiting += [asyncio.create_task(hub.judge_all("counting", ("0", "elsewhere"), ("1", "elsewhere")))]
+    waiting = [asyncio.create_task(hub.judge("counting", "elsewhere", run="begun elsewhere"))]
+    both = [("0", "elsewhere"), ("1", "elsewhere")]
+    waiting += [asyncio.create_task(hub.judge_all("counting", *both, run="begun elsewhere"))]
     await asyncio.sleep(0.1)
     assert not waiting[0].done()
     await hub.store.finish([ended(claim, status="scored", result=b"{}")])
@@ -253,22 +254,22 @@ async def test_what_another_process_runs_is_waited_for_and_not_judged_twice(hub,
 
 async def test_who_has_joined_what_another_process_fails_to_judge_is_told_so(hub, calls):
     other = Owner(hub.owner._folder)
-    claim = claim_of(hub, "fails elsewhere", other.id)
+    claim = claim_of(hub, "fails elsewhere", other.id, "failing elsewhere")
     await hub.store.claim([claim])
-    waiting = asyncio.create_task(hub.judge("counting", "fails elsewhere"))
+    waiting = asyncio.create_task(hub.judge("counting", "fails elsewhere", run="failing elsewhere"))
     await asyncio.sleep(0.1)
     await hub.store.finish([ended(claim, status="error", errors=("no",))])
     assert ((await waiting).status, (await waiting).errors) == ("error", ("no",))
     assert calls() == []
-    again = await hub.judge("counting", "fails elsewhere")
+    again = await hub.judge("counting", "fails elsewhere", run="failing elsewhere")
     assert (again.status, again.attempt) == ("scored", 2)
     other.close()
 
 
 async def test_what_a_process_that_is_gone_was_running_is_judged_here(hub, calls):
     other = Owner(hub.owner._folder)
-    await hub.store.claim([claim_of(hub, "orphan", other.id)])
-    waiting = asyncio.create_task(hub.judge("counting", "orphan"))
+    await hub.store.claim([claim_of(hub, "orphan", other.id, "left behind")])
+    waiting = asyncio.create_task(hub.judge("counting", "orphan", run="left behind"))
     await asyncio.sleep(0.1)
     assert not waiting.done()
     other.close()

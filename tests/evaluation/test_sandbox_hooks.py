@@ -225,11 +225,11 @@ async def test_an_interrupted_evaluation_goes_on_from_where_it_was(hub, place, t
     (tmp_path / "sandboxes" / place.id / f"files{PLACE}/done").write_text("done")
     benchmark, work = hub.roster.get("boxes"), Instance("good", place)
     await benchmark.ready()
-    claim = hub.evaluator._claim(benchmark, Context(), work)
+    claim = hub.evaluator._claim(benchmark, Context(run="interrupted"), work)
     [claimed] = await hub.store.claim([msgspec.structs.replace(claim, owner="killed")])
     await hub.store.keep_resume_state(claimed.evaluation, b'{"read": 3}')
     with hub.evaluator.events.listen(claim.id) as listener:
-        assert (await hub.evaluator.evaluate(benchmark, Context(), work)).attempt == 2
+        assert (await hub.evaluator.evaluate(benchmark, Context(run="interrupted"), work)).attempt == 2
     lines, state = listener.take()
     assert (lines, state) == ([], None), "who has left hears nothing"
     with hub.evaluator.events.listen(claim.id) as listener:

@@ -360,6 +360,7 @@ async def test_evaluations_are_found_by_how_their_ids_begin_and_come_in_the_orde
     assert [each.id for each in await store.evaluations_under("0b")] == ["0b", "0bf"]
     assert len(await store.evaluations_under("")) == 5
     assert await store.evaluations_under("2") == []
+    assert [await store.any_under(prefix) for prefix in ("0a", "0b", "0bf", "", "2", "0a2")] == [True] * 4 + [False] * 2
 
 
 def try_of(response: str, **changes: Any) -> Try:
