@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 
 from benchhost.contract import EvaluationStatus, GenerationResult, Result
-from benchhost.errors import RunRefused, UsageError
+from benchhost.errors import RunRefused, StoreFailed, UsageError
 from benchhost.models import Spend
 from benchhost.runner.artifacts import EVAL, GENERATION, RUN_CONFIG, place_of
 from benchhost.runner.attempt import facets_of, kind_of, response_digest, verdict_without_judge
@@ -80,10 +82,21 @@ async def import_vals(
     )
     if not await store.create_run(record):
         raise RunRefused(f"there is a run {run_id} already; choose another id for the import")
+    try:
+        return await _import_attempts(store, source, folder, record, config, unknown)
+    except BaseException:  # a part of a run would stand in the way of the next try
+        with anyio.CancelScope(shield=True), contextlib.suppress(StoreFailed):
+            await store.delete_run(run_id)
+        raise
+
+
+async def _import_attempts(
+    store: Store, source: Source, folder: Path, record: RunRecord, config: RunConfig, unknown: list[str]
+) -> Imported:
     quarantined: dict[str, str] = {}
     count = 0
     page: list[AttemptRecord] = []
-    for attempt in _attempts(folder, source, config, run_id, quarantined):
+    for attempt in _attempts(folder, source, config, record.id, quarantined):
         page.append(attempt)
         if len(page) == 200:
             await store.keep_attempts(page)
@@ -91,11 +104,11 @@ async def import_vals(
     await store.keep_attempts(page)
     count += len(page)
     event = {"folder": folder.name, "attempts": count, "quarantined": quarantined, "unknown": unknown}
-    await store.note(RunEvent(run=run_id, at=now, kind="imported", data=_encode(event)))
+    await store.note(RunEvent(run=record.id, at=record.created_at, kind="imported", data=_encode(event)))
     summary = await summarise_run(store, record, source=source)
     status = status_of(summary, evaluate=bool(summary.scored))
     await store.update_run(msgspec.structs.replace(record, status=status, summary=_encode(summary)))
-    return Imported(run=run_id, attempts=count, quarantined=quarantined, unknown=unknown)
+    return Imported(run=record.id, attempts=count, quarantined=quarantined, unknown=unknown)
 
 
 def _config(said: dict[str, Any], source: Source) -> tuple[RunConfig, list[str]]:

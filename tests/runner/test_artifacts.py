@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchhost.errors import ModelThrottled, RunRefused, UnknownRun, UsageError
+from benchhost.errors import ModelThrottled, RunRefused, StoreFailed, UnknownRun, UsageError
 from benchhost.runner.artifacts import export_jsonl, export_vals
 from benchhost.runner.importing import import_vals
 from benchhost.runner.names import LONGEST, folder_name
@@ -129,6 +129,21 @@ async def test_what_a_run_cost_goes_with_it(desk, script, tmp_path):
     recorded = await desk.store.run("second")
     summary = msgspec.json.decode(recorded.summary, type=RunSummary)
     assert (recorded.status, summary.score, summary.spend) == ("complete", 1.0, first.summary.spend)
+
+
+async def test_an_import_that_fails_leaves_no_run_behind_and_can_be_tried_again(desk, tmp_path, monkeypatch):
+    await desk.run()
+    await export_vals(desk.store, "first", tmp_path)
+
+    async def full(attempts):
+        raise StoreFailed("the disk is full")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(desk.store, "keep_attempts", full)
+        with pytest.raises(StoreFailed):
+            await import_vals(desk.store, desk.source, tmp_path, run_id="second")
+    assert await desk.store.run("second") is None
+    assert (await import_vals(desk.store, desk.source, tmp_path, run_id="second")).attempts == 6
 
 
 async def test_a_run_that_was_exported_half_way_owes_the_other_half_when_it_is_imported(desk, script, tmp_path):
