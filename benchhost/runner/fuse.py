@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchhost.contract import EvaluationStatus
+from benchhost.runner.source import DECLINED
 from benchhost.runner.summary import NO_FAILURE
 from benchhost.store import AttemptRecord, AttemptVerdict
 
@@ -42,7 +43,7 @@ class Fuse:
 
     def judged(self, verdict: AttemptVerdict) -> str | None:
         """Take note of a verdict; return why the run should stop, if it should."""
-        if verdict.evaluation_status == EvaluationStatus.EVALUATED or verdict.kind == "declined":
+        if verdict.evaluation_status == EvaluationStatus.EVALUATED or verdict.kind == DECLINED:
             self._verdict.broken()
             return None
         if self._verdict.add(verdict.kind) < self._threshold:

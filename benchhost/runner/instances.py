@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 
 import msgspec
 
-from benchhost.contract import Environment, Sandbox
-from benchhost.errors import Busy, SandboxError
+from benchhost.contract import Environment, EvaluationStatus, Sandbox
+from benchhost.errors import AttemptsUsedUp, Busy, QuotaReached, SandboxError
 from benchhost.evaluation.environments import environment_of, spec_of
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.hosted import HostedBenchmark
@@ -18,7 +18,7 @@ from benchhost.evaluation.own_sandboxes import OwnSandboxes
 from benchhost.evaluation.requests import Context
 from benchhost.evaluation.setups import Setups
 from benchhost.evaluation.work import Instance
-from benchhost.runner.source import Verdict
+from benchhost.runner.source import DECLINED, Verdict
 from benchhost.store import Evaluation
 from benchhost.tasks import key_of
 from benchhost.wire.vals import RetrievedTask
@@ -27,6 +27,12 @@ LONGEST_WAIT = 5.0
 """The most seconds to wait before a busy host is asked again."""
 
 _retrieved = msgspec.json.Decoder(RetrievedTask)
+
+
+def refused(error: QuotaReached | AttemptsUsedUp) -> Verdict:
+    """Make the verdict on what is not judged since its tenant may have no more judged now; the message is for them."""
+    kind = error.slug if isinstance(error, QuotaReached) else DECLINED
+    return Verdict(status=EvaluationStatus.JUDGE_ERROR, kind=kind, errors=(str(error),))
 
 
 class Bench(msgspec.Struct, frozen=True):
@@ -82,6 +88,8 @@ class LocalInstances:
                 return self._verdict_on(await self._evaluator.evaluate(self._hosted, context, work))
             except Busy as busy:
                 await asyncio.sleep(min(busy.retry_after, LONGEST_WAIT))
+            except (QuotaReached, AttemptsUsedUp) as error:
+                return refused(error)
 
     async def _set_up(self, task_id: str, sandbox: Sandbox) -> None:
         place = self._bench.sandboxes.place(sandbox.id)

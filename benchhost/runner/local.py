@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from benchhost.contract import EvaluationStatus, FinalScore, Result, Task
-from benchhost.errors import BatchTooLarge, Busy, GradingFailed, UnknownTask
+from benchhost.errors import BatchTooLarge, Busy, GradingFailed, QuotaReached, UnknownTask
 from benchhost.evaluation.evaluator import Evaluator
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.requests import Context
 from benchhost.evaluation.requests import Submission as Judged
 from benchhost.runner.config import SourceKind
-from benchhost.runner.instances import LONGEST_WAIT, Bench, LocalInstances
-from benchhost.runner.source import Instances, Submission, Verdict, Verdicts
+from benchhost.runner.instances import LONGEST_WAIT, Bench, LocalInstances, refused
+from benchhost.runner.source import DECLINED, Instances, Submission, Verdict, Verdicts
 from benchhost.store import Evaluation
 from benchhost.tasks import Catalogue
 from benchhost.wire.vals import ScoreAnswer, ScoreRequest
@@ -123,9 +123,13 @@ class LocalSource:
         while known:
             part = known[:most]
             judged = [Judged(submissions[i].task_id, submissions[i].response) for i in part]
+            left = set(part)
             try:
                 async for evaluations in self._evaluator.evaluate_many(self._hosted, context, judged):
+                    left.difference_update(part[place] for place, _ in evaluations)
                     yield [(part[place], self._verdict(evaluation)) for place, evaluation in evaluations]
+            except QuotaReached as error:
+                yield [(i, refused(error)) for i in sorted(left)]
             except Busy as busy:
                 await asyncio.sleep(min(busy.retry_after, LONGEST_WAIT))
                 continue
@@ -183,7 +187,7 @@ class LocalSource:
 def _kind(evaluation: Evaluation) -> str:
     """Return the class of a judge's failure, which the hub records by its title only."""
     if evaluation.cause is None:
-        return "declined"
+        return DECLINED
     said = evaluation.errors[0] if evaluation.errors else ""
     failures: list[type[GradingFailed]] = [GradingFailed, *GradingFailed.__subclasses__()]
     kinds = {failure.title: failure.slug for failure in failures}

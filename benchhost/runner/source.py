@@ -13,6 +13,9 @@ from benchhost.contract.runner import EvaluationStatus
 from benchhost.models import Spend
 from benchhost.runner.config import SourceKind
 
+DECLINED = "declined"
+"""The kind of a verdict that the benchmark, or a policy of its, declines to give."""
+
 
 class Submission(msgspec.Struct, frozen=True):
     """A response to be judged."""

@@ -26,7 +26,7 @@ from benchhost.runner.given import GivenTasks, read_task_file
 from benchhost.runner.local import LocalSource
 from benchhost.runner.run import Outcome, Run
 from benchhost.runner.source import Source, Submission
-from benchhost.store import Store, open_store
+from benchhost.store import Quota, Store, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -108,6 +108,17 @@ async def test_replaying_published_solutions_reproduces_the_published_accuracies
         assert summary.score == correct / 1319
         assert summary.interval.method == "wilson"
         assert summary.interval.low < correct / 1319 < summary.interval.high
+
+
+async def test_a_run_whose_tenant_has_reached_its_quota_stops_and_is_carried_on_when_there_is_room(house):
+    quota = Quota(tenant="acme", benchmark="arithmetic", period="year", limit=5)
+    await house.store.set_quota(quota, at=1.0, by="operator")
+    source = await house.source("arithmetic", tenant="acme")
+    outcome = await house.run(source, "scripted/reference", concurrency=1, evaluations=1)
+    assert (outcome.status, outcome.summary.scored) == ("incomplete", 5)
+    assert outcome.reason.startswith("20 evaluations in a row failed alike (quota-reached): ")
+    await house.store.remove_quota("acme", "arithmetic", at=2.0, by="operator")
+    assert (await house.run(source, "scripted/reference")).summary.scored == 1000
 
 
 async def test_the_gold_answers_get_full_marks_and_are_asked_the_benchmarks_way(house):
