@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from benchhost.errors import UsageError
-from benchhost.runner.artifacts import attempt_line
+from benchhost.runner.artifacts import attempt_line, replacing
 from benchhost.store import AttemptRecord, Store
 
 COLUMNS = {
@@ -36,17 +35,11 @@ async def export_parquet(store: Store, run_id: str, file: Path) -> int:
             "the layout parquet takes pyarrow. Install it with: pip install 'benchhost[parquet]'"
         ) from None
     schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}")
     written = 0
-    try:
-        with pq.ParquetWriter(unfinished, schema) as out:
-            async for page in store.attempts(run_id, latest=False, generation=True):
-                out.write_table(pa.Table.from_pylist([_row(attempt) for attempt in page], schema=schema))
-                written += len(page)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(file) as out, pq.ParquetWriter(out, schema) as writer:
+        async for page in store.attempts(run_id, latest=False, generation=True):
+            writer.write_table(pa.Table.from_pylist([_row(attempt) for attempt in page], schema=schema))
+            written += len(page)
     return written
 
 

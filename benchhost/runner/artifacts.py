@@ -69,7 +69,7 @@ async def export_jsonl(store: Store, run_id: str, file: Path) -> int:
     """
     await _recorded(store, run_id)
     written = 0
-    with _replacing(file) as out:
+    with replacing(file) as out:
         async for page in store.attempts(run_id, latest=False, generation=True):
             for attempt in page:
                 out.write(msgspec.json.encode(attempt_line(attempt)) + b"\n")
@@ -155,12 +155,12 @@ def vals_score(summary: RunSummary, tasks: list[str]) -> dict[str, Any]:
 
 def write_json(path: Path, content: object) -> None:
     """Write a file whole or not at all, as JSON that people can read."""
-    with _replacing(path) as out:
+    with replacing(path) as out:
         out.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes the place of another once it is written to the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
