@@ -218,13 +218,13 @@ async def _store(settings: Settings) -> Checkup:
 
 
 async def _plugins(settings: Settings) -> Checkup:
-    from benchhost.cli.plugins import loaded
+    from benchhost.cli.plugins import loaded, origin_of
 
     told, causes = await loaded(settings)
     faulty = [plugin for plugin in told if plugin.state != "serving"]
     said = [f"{len(told) - len(faulty)} of {len(told)} benchmarks can be served"]
     for plugin in faulty:
-        cause = causes.get((plugin.name, plugin.object), "").strip().splitlines()
+        cause = causes.get(origin_of(plugin), "").strip().splitlines()
         said.append(f"{plugin.name} is faulty: {plugin.reason}{f': {cause[-1]}' if cause else ''}")
     if faulty:
         said.append("`benchhost plugins` tells the causes")

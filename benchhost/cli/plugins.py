@@ -30,19 +30,24 @@ def plugins(config: Path | None, as_json: bool, **flags: Any) -> None:
     asyncio.run(_list(settings, as_json))
 
 
-async def loaded(settings: Settings) -> tuple[list[Plugin], dict[tuple[str, str], str]]:
+async def loaded(settings: Settings) -> tuple[list[Plugin], dict[tuple[str | None, ...], str]]:
     """Load every plugin as the server would; return what is to be told of them, and the causes of their faults."""
     from benchhost.evaluation.roster import Roster
     from benchhost.server.host import hosting
-    from benchhost.server.plugins import state_of
+    from benchhost.server.plugins import of_fault, state_of
 
     roster = Roster(hosting(settings))
     try:
         await roster.open()
         await roster.loaded()
-        return state_of(roster), {(fault.entry.name, fault.entry.object): fault.cause for fault in roster.faults()}
+        return state_of(roster), {origin_of(of_fault(fault)): fault.cause for fault in roster.faults()}
     finally:
         await roster.close()
+
+
+def origin_of(plugin: Plugin) -> tuple[str | None, ...]:
+    """Say by what the cause of a plugin's fault is found: two distributions may bring one object under one name."""
+    return (plugin.name, plugin.object, plugin.distribution, plugin.distribution_version)
 
 
 async def _list(settings: Settings, as_json: bool) -> None:
@@ -52,9 +57,7 @@ async def _list(settings: Settings, as_json: bool) -> None:
     log.configure(settings.log_level, settings.log_format)
     told, causes = await loaded(settings)
     if as_json:
-        documents = [
-            msgspec.to_builtins(plugin) | {"cause": causes.get((plugin.name, plugin.object))} for plugin in told
-        ]
+        documents = [msgspec.to_builtins(plugin) | {"cause": causes.get(origin_of(plugin))} for plugin in told]
         print_json({"plugins": documents})
     elif not told:
         click.echo("No benchmark plugin is installed. Try: pip install benchhost-arithmetic")
@@ -66,7 +69,7 @@ async def _list(settings: Settings, as_json: bool) -> None:
                 click.echo(f"{plugin.name}  version {plugin.version}  ({origin})\n  {tasks or 'no datasets'}")
             else:
                 click.secho(f"{plugin.name}  faulty: {plugin.reason}  ({origin})", fg="red")
-                cause = causes.get((plugin.name, plugin.object), "")
+                cause = causes.get(origin_of(plugin), "")
                 click.echo("\n".join(f"  {line}" for line in cause.splitlines()))
     installed = sorted({entry.name for entry in entries()})
     for unused in settings.unused(installed):

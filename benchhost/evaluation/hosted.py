@@ -160,7 +160,7 @@ class HostedBenchmark:
         except KeyError:
             available = ", ".join(catalogues)
             raise errors.UnknownDataset(
-                f"Dataset '{str(dataset)[:200]}' not found. Available datasets: {available}"
+                f"Dataset '{(dataset or 'default')[:200]}' not found. Available datasets: {available}"
             ) from None
         if version is None:
             return current

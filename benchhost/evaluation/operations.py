@@ -104,7 +104,7 @@ class Operation(abc.ABC):
         found = self._loaded.dataset(key or "")
         if found is None:
             available = ", ".join(self._loaded.datasets)
-            raise UnknownDataset(f"Dataset '{str(key)[:200]}' not found. Available datasets: {available}")
+            raise UnknownDataset(f"Dataset '{(key or 'default')[:200]}' not found. Available datasets: {available}")
         return found
 
     def task(self) -> Task:
@@ -126,13 +126,19 @@ class _GivesResult(Operation):
     def end(self, value: Any) -> Answer:
         if not isinstance(value, Result):
             raise self.wrong(value, "a benchhost.Result")
+        feedback: object = value.feedback  # an author may have given anything, and the text of a task is its answer
+        if not isinstance(feedback, str | None):
+            given = type(feedback).__name__
+            raise HookReturned(
+                f"{self._loaded.name}: the feedback of the Result of {self.hook} is {given}, expected str"
+            )
         try:
             value.__post_init__()  # the numbers may have been changed since it was made
             public = PublicResult(
                 score=float(value.score),
                 passed=None if value.passed is None else bool(value.passed),
                 metrics={str(name): float(number) for name, number in value.metrics.items()},
-                feedback=None if value.feedback is None else str(value.feedback),
+                feedback=None if feedback is None else str(feedback),
             )
             private = None if value.private is None else msgspec.json.encode(value.private)
             return Answer(self.number, _encode(public), private)

@@ -128,7 +128,9 @@ class Admitted(msgspec.Struct, frozen=True):
             if self.caller.may_use_all and not benchmark.offers("check_dataset_access"):
                 raise
             available = ", ".join(self.shown(benchmark)) or "none"
-            raise UnknownDataset(f"Dataset '{str(dataset)[:200]}' not found. Available datasets: {available}") from None
+            raise UnknownDataset(
+                f"Dataset '{(dataset or 'default')[:200]}' not found. Available datasets: {available}"
+            ) from None
 
     def shown(self, benchmark: HostedBenchmark) -> Sequence[str]:
         """Name the datasets of a benchmark that the host's rules let the caller use, and may thus be told of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -121,9 +122,19 @@ def _check(name: str, number: int, task: object) -> None:
         problem = f"has an id of {len(task.id)} characters, more than {LONGEST_ID}"
     elif _UNPRINTABLE.search(task.id):
         problem = f"has the id {task.id!r}, which contains a control character"
+    elif not isinstance(task.question, str):
+        problem = f"({task.id!r}) has a question of the type {type(task.question).__name__}, not a str"
+    elif not _is_timeout(task.timeout):
+        problem = f"({task.id!r}) has a timeout that is neither None nor a finite number of seconds, 0 or more"
     else:
         return
     raise PluginFault("invalid-task", f"dataset {name!r}: task number {number} {problem}")
+
+
+def _is_timeout(timeout: object) -> bool:
+    if timeout is None:
+        return True
+    return isinstance(timeout, int | float) and not isinstance(timeout, bool) and 0 <= timeout < math.inf
 
 
 def _unusable(name: str, task: Task, failure: Exception) -> PluginFault:

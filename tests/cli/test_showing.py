@@ -34,6 +34,20 @@ def test_the_tasks_of_each_dataset_are_counted_and_none_is_remarked_upon(install
     assert said.err == ""
 
 
+def test_of_one_plugin_that_two_distributions_bring_each_has_its_own_cause(installed, tmp_path, benchhost) -> None:
+    plugins = tmp_path / "plugins"
+    [found] = plugins.glob("*.dist-info")
+    again = plugins / "another-2.0.dist-info"
+    again.mkdir()
+    (again / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 2.0\n")
+    (again / "entry_points.txt").write_text((found / "entry_points.txt").read_text())
+    told = benchhost("plugins", "--only", "elements", "--json").json["plugins"]
+    causes = {plugin["distribution"]: plugin["cause"] for plugin in told}
+    assert causes.keys() == {"another", "plugin-elements"}
+    assert "from another 2.0" in causes["plugin-elements"]
+    assert "from plugin-elements 1.0" in causes["another"]
+
+
 def test_a_table_that_no_plugin_reads_is_named_with_what_is_installed(installed, benchhost) -> None:
     Path("benchhost.toml").write_text("[benchmarks.element]\ndata = 'SECRET'\n[benchmarks.elements]\n")
     said = benchhost("plugins", "--only", "elements", "--json")

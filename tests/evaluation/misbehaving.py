@@ -39,6 +39,11 @@ def _endless():
     return loop
 
 
+class _Hidden:
+    def __str__(self):
+        return SECRET
+
+
 def _forked():
     child = os.fork()
     if child == 0:
@@ -115,6 +120,7 @@ DEEDS = {
     "endless private": lambda: Result(score=1.0, private=_endless()),
     "deep private": lambda: Result(score=1.0, private={"deep": _nested(50_000)}),
     "huge private": lambda: Result(score=1.0, private={"n": 2**70}),
+    "task as feedback": lambda: Result(score=1.0, feedback=_Hidden()),
     "half a character of feedback": lambda: Result(score=1.0, feedback="\ud800"),
     "close": lambda: os.closerange(0, 64) or Result(score=1.0),
     "close stdout": lambda: sys.stdout.close() or Result(score=1.0),

@@ -53,6 +53,7 @@ ANYWHERE = {
     "endless private": "HookReturned",
     "deep private": "HookReturned",
     "huge private": "scored",
+    "task as feedback": "HookReturned",
     "half a character of feedback": "HookReturned",
 }
 

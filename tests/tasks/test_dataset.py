@@ -87,6 +87,10 @@ def test_a_public_number_that_is_not_finite_is_null_in_the_catalogue(level):
         (Problem(id="a\x85b", question="?"), "control character"),
         (Problem(id="a\u2028b", question="?"), "control character"),
         (Problem(id="\ud800", question="?"), "control character"),
+        (Problem(id="a", question=7), "task number 2 ('a') has a question of the type int, not a str"),
+        (Problem(id="a", question="?", timeout=float("inf")), "neither None nor a finite number of seconds"),
+        (Problem(id="a", question="?", timeout="1"), "neither None nor a finite number of seconds"),
+        (Problem(id="a", question="?", timeout=-1.0), "neither None nor a finite number of seconds"),
     ],
 )
 def test_what_is_no_usable_task_is_a_fault(task, words):
