@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from hashlib import sha256
+from operator import itemgetter
 
 import msgspec
 
@@ -42,9 +43,8 @@ class Identities:
         return f"{self._neighbours}{position:08x}{digest[:32]}"
 
 
-def run_of(id_: str) -> str:
-    """Take out of an id how those of its run begin."""
-    return id_[:8]
+run_of = itemgetter(slice(8))
+"""Takes out of an id how those of its run begin."""
 
 
 def neighbourhood(*, tenant: str, benchmark: str, fingerprint: str, run: str) -> str:

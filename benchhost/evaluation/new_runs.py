@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
+from itertools import groupby
 
 from benchhost.evaluation.identity import run_of
 from benchhost.store import Store
@@ -40,11 +41,11 @@ class NewRuns:
 
     def record(self, ids: Collection[str]) -> None:
         """Know that the store knows evaluations."""
-        for id_ in ids:
-            recorded = self._recorded.get(run_of(id_))
+        for run, some in groupby(ids, run_of):
+            recorded = self._recorded.get(run)
             if recorded is not None:
                 before = len(recorded)
-                recorded.add(hash(id_))
+                recorded.update(map(hash, some))
                 self._count += len(recorded) - before
         while self._count > self._most:
             self._forget_one()
