@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import Any
 
@@ -59,14 +60,20 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run the command line and exit; what the codes mean for runs is :class:`benchhost.runner.exits.ExitCode`."""
     make_ready()
     try:
-        cli.main(arguments, prog_name="benchhost")
+        try:
+            cli.main(arguments, prog_name="benchhost")
+        finally:
+            sys.stdout.flush()  # what fails here can still be said; at the end of the interpreter, it could not
     except BenchhostError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(_exit_code(error))
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in {*NO_ROOM, errno.EPIPE}:
             raise
-        click.echo(f"Error: {error.filename or 'the output'} cannot be written: {error.strerror}", err=True)
+        if error.errno != errno.EPIPE:  # else nobody reads any more
+            click.echo(f"Error: {error.filename or 'the output'} cannot be written: {error.strerror}", err=True)
+        if error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left of it
         sys.exit(FAILURE)
 
 
