@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from benchhost.errors import StoreFailed
-from benchhost.store import Evaluation, SQLiteStore, Try, running
+from benchhost.store import Evaluation, SQLiteStore, Try, commits, running
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +69,29 @@ async def test_outcomes_that_arrive_together_share_a_commit(path):
         assert await asyncio.gather(*finishing) == [[True]] * 200
         # What the writer had taken when it met the lock, and everything that came meanwhile.
         assert store._commits.transactions - before <= 2
+
+
+async def test_where_several_were_committed_together_the_next_waits_a_moment_for_those_that_follow(path, monkeypatch):
+    monkeypatch.setattr(commits, "MOMENT", 0.3)
+    async with SQLiteStore(path, busy_timeout=5) as store:
+        await store.claim([claim_of(n) for n in range(20)])
+        with locked(path):
+            finishing = [asyncio.create_task(store.finish([finish_of(n)])) for n in range(15)]
+            await asyncio.sleep(0.05)
+        await asyncio.gather(*finishing)
+        before = store._commits.transactions
+        for n in range(15, 20):
+            finishing.append(asyncio.create_task(store.finish([finish_of(n)])))
+            await asyncio.sleep(0.02)
+        assert await asyncio.gather(*finishing) == [[True]] * 20
+        assert store._commits.transactions - before == 1
+
+
+async def test_a_write_that_comes_alone_waits_for_none(store, monkeypatch):
+    monkeypatch.setattr(commits, "MOMENT", 60)
+    for n in range(5):
+        await store.claim([claim_of(n)])
+        assert await store.finish([finish_of(n)]) == [True]
 
 
 async def test_a_transaction_with_an_outcome_waits_for_the_disk_and_one_of_claims_alone_does_not(store):
