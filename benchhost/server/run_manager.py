@@ -26,6 +26,7 @@ from benchhost.runner.instances import Bench
 from benchhost.runner.lock import RunLock, is_locked
 from benchhost.runner.run import Run
 from benchhost.runner.summary import summarise_run
+from benchhost.server import run_progress
 from benchhost.server.problems import Conflict
 from benchhost.server.run_parts import Offer, Parts, opened_parts
 from benchhost.server.run_views import (
@@ -35,16 +36,12 @@ from benchhost.server.run_views import (
     RELOADED,
     STOPPED,
     overview_of,
-    progress_of,
     run_of,
 )
 from benchhost.store import REQUESTED, RunEvent, RunRecord, Store
 from benchhost.wire import runs as wire
 
 _log = get_logger()
-
-PUBLISH_EVERY = 1.0
-"""Seconds between two notes of how far a run has come."""
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at whether a run is to stop, and of watchers at how far it is."""
@@ -59,7 +56,6 @@ PAGE = 100
 """How many records are read at once."""
 
 _request = msgspec.json.Decoder(wire.RunRequest)
-_progress = msgspec.json.Decoder(wire.RunProgress)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -190,8 +186,7 @@ class RunManager:
 
     def show(self, record: RunRecord) -> wire.Run:
         """Show a run, whichever worker carries it out."""
-        noted = self._noted(record.id)
-        progress = None if noted is None else _progress.decode(noted)
+        progress = run_progress.read(self._state, record.id)
         return run_of(record, locked=is_locked(self._state, record.id), progress=progress)
 
     async def cancel(self, record: RunRecord) -> wire.Run:
@@ -206,7 +201,7 @@ class RunManager:
 
         It ends without that when the host stops.
         """
-        last: bytes | None = None
+        last: wire.RunProgress | None = None
         while not self._closing.is_set():
             found = await self._store.run(record.id)
             shown = None if found is None else self.show(found)
@@ -215,9 +210,9 @@ class RunManager:
             if shown.status != "running":
                 yield shown
                 return
-            noted = self._noted(record.id)
-            yield None if noted is None or noted == last else _progress.decode(noted)
-            last = noted
+            progress = shown.progress
+            yield None if progress == last else progress
+            last = progress
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), LOOK_EVERY)
 
@@ -233,7 +228,7 @@ class RunManager:
         claimed = msgspec.structs.replace(record, status="running", reason="", summary=None, updated_at=time.time())
         with contextlib.suppress(RunLocked), RunLock(self._state, record.id):
             if await self._store.run(record.id) == record:
-                self._note(record.id).unlink(missing_ok=True)
+                run_progress.forget(self._state, record.id)
                 await self._store.update_run(claimed)
                 return claimed
         return None
@@ -294,7 +289,10 @@ class RunManager:
         self._running[run.id] = run
         if self._closing.is_set():
             run.stop(STOPPED)
-        beside = [asyncio.create_task(self._publish(run)), asyncio.create_task(self._heed(run, parts))]
+        beside = [
+            asyncio.create_task(run_progress.publish(self._state, run)),
+            asyncio.create_task(self._heed(run, parts)),
+        ]
         try:
             return (await run.execute()).reason
         finally:
@@ -302,24 +300,6 @@ class RunManager:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
-
-    async def _publish(self, run: Run) -> None:
-        """Note how far a run has come, for every worker to read, for as long as it is under way here."""
-        path = self._note(run.id)
-        fresh = path.with_name(f"{path.name}~{os.getpid()}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noted = False
-        try:
-            async for snapshot in run.progress.watch(PUBLISH_EVERY):
-                if snapshot.phase not in ("planning", "ended"):  # it may be another worker's, or be over
-                    fresh.write_bytes(_encode(progress_of(snapshot)))
-                    fresh.replace(path)
-                    noted = True
-        except OSError as error:
-            _log.warning("how far a run has come cannot be noted", run=run.id, cause=str(error))
-        finally:
-            if noted:
-                path.unlink(missing_ok=True)
 
     async def _heed(self, run: Run, parts: Parts) -> None:
         """Stop a run when a caller wants it, or when the plugins were loaded anew."""
@@ -353,7 +333,7 @@ class RunManager:
             found = await self._store.run(record.id)
             if found is None or found.status not in ("running", "incomplete"):
                 return
-            self._note(record.id).unlink(missing_ok=True)
+            run_progress.forget(self._state, record.id)
             summary = _encode(await summarise_run(self._store, found))
             now = time.time()
             await self._store.update_run(
@@ -389,15 +369,6 @@ class RunManager:
 
     async def _cancels(self, run_id: str) -> int:
         return len(await self._store.run_events(run_id, CANCEL))
-
-    def _note(self, run_id: str) -> Path:
-        return self._state / "progress" / run_id
-
-    def _noted(self, run_id: str) -> bytes | None:
-        try:
-            return self._note(run_id).read_bytes()
-        except FileNotFoundError:
-            return None
 
 
 def _new_record(parts: Parts, request: wire.RunRequest, tenant: str) -> RunRecord:
