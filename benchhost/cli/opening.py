@@ -78,6 +78,11 @@ async def opened_source(
         elif order.problem is not None:
             if order.problem_id is None:
                 raise UsageError("--problem needs exactly one TASK_ID: that of the problem")
+            if not _may_judge(source, order.problem_id):
+                raise UsageError(
+                    f"--problem: the dataset {source.dataset} of {source.benchmark} has no task "
+                    f"{order.problem_id[:200]}, so nothing can judge it"
+                )
             source = GivenTasks.from_problem(source, Path(order.problem), order.problem_id)
         yield store, source
 
@@ -87,6 +92,14 @@ def _task_file(path: Path) -> TaskFile:
         return read_task_file(path)
     except DatasetError as error:  # here it is no plugin that is wrong, but what the command was given
         raise UsageError(f"--dataset-file: {error}") from error
+
+
+def _may_judge(source: Source, task_id: str) -> bool:
+    """Say whether a dataset has a task. A host that keeps its list to itself is left to say so when it judges."""
+    try:
+        return task_id in source.ids
+    except ClientError:
+        return True
 
 
 async def _opened_remote(

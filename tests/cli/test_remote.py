@@ -87,3 +87,6 @@ def test_a_benchmark_that_does_not_list_its_tasks_is_told_and_judges_tasks_that_
     (tmp_path / "tasks.jsonl").write_text('{"id": "a", "question": "my own"}\n')
     brought = benchhost(*call, "--dataset-file", "tasks.jsonl", "--json")
     assert (brought.code, brought.json["summary"]["score"]) == (0, 1.0), brought.err
+    (tmp_path / "q.txt").write_text("my own")
+    problem = benchhost(*call, "a", "--problem", "q.txt", "--json")
+    assert (problem.code, problem.json["summary"]["score"]) == (0, 1.0), problem.err

@@ -258,6 +258,16 @@ def test_a_problem_is_one_task_whose_question_is_the_text_of_a_file(benchhost, t
     assert benchhost("runs", "resume", "one").code == 0, "the file need not be named again"
 
 
+def test_a_problem_that_nothing_can_judge_is_told_before_the_run_begins(benchhost, tmp_path) -> None:
+    (tmp_path / "q.txt").write_text("17")
+    said = benchhost("run", "arithmetic", "mistyped", "--problem", "q.txt", "--model", "scripted/echo", "--run-id", "r")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        "Error: --problem: the dataset default of arithmetic has no task mistyped, so nothing can judge it\n"
+    )
+    assert benchhost("runs", "list", "--json").json == {"runs": []}
+
+
 def test_tasks_from_a_file_are_judged_by_the_benchmark(benchhost, tmp_path, responses) -> None:
     tasks = [{"id": "addition-0000", "question": "my own"}, {"id": "subtraction-0001", "question": "another"}]
     (tmp_path / "tasks.json").write_text(json.dumps({"dataset_name": "default", "tests": tasks}))

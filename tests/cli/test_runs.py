@@ -52,8 +52,19 @@ def test_no_run_is_named_to_be_compared_with_that_may_have_no_score_in_common(be
     assert benchhost(*call, "unscored", "-k", "raises=true").code == 3
     assert "benchhost runs show first" in benchhost(*call, "first").out
     assert "benchhost runs compare first second" in benchhost(*call, "second").out
-    said = benchhost("runs", "compare", "unscored", "first").out
-    assert re.search(r"^difference +unknown: no task has a score in both", said, re.MULTILINE)
+
+
+def test_runs_without_a_score_in_common_are_not_compared_and_that_is_told(benchhost, slow) -> None:
+    call = ("run", "slow", "t1", "--model", "scripted/echo", "--run-id")
+    assert benchhost(*call, "unscored", "-k", "raises=true").code == 3
+    assert benchhost(*call, "scored").code == 0
+    said = benchhost("runs", "compare", "unscored", "scored")
+    assert said.code == 3
+    assert re.search(r"^difference +unknown: no task has a score in both", said.out, re.MULTILINE)
+    assert said.err == "Nothing is compared: no task has a score in both unscored and scored.\n"
+    as_json = benchhost("runs", "compare", "unscored", "scored", "--json")
+    assert (as_json.code, as_json.err) == (said.code, said.err)
+    assert (as_json.json["comparison"]["tasks"], as_json.json["comparison"]["difference"]) == (0, None)
 
 
 def test_a_run_is_shown_with_its_configuration_and_what_happened_to_it(benchhost, solved) -> None:
