@@ -40,7 +40,6 @@ from benchhost.server.submissions import must_take_submissions, submitted
 from benchhost.server.trial import ERROR, result_of_trial, score_of_trial
 from benchhost.tasks import Catalogue
 from benchhost.wire import native, vals
-from benchhost.wire.bodies import decode
 from benchhost.wire.native import BatchAnswer, BatchEvaluation, BatchRequest
 from benchhost.wire.results import Given, of_final_score, of_score
 from benchhost.wire.vals import (
@@ -112,7 +111,7 @@ class _BatchVerdict(msgspec.Struct):
 )
 async def evaluate_response(call: Call) -> Reply:
     """Judge a response outside of any run; the answer is the bare result."""
-    request = decode(_evaluate_response, call.body)
+    request = call.decoded(_evaluate_response)
     catalogue = await _ready_for(call, request.dataset)
     _known(catalogue, request.task_id)
     evaluation = await call.host.evaluator.evaluate(
@@ -149,7 +148,7 @@ async def evaluate_response(call: Call) -> Reply:
 )
 async def evaluate(call: Call) -> Reply:
     """Judge a response as part of a run. A failure to judge it is an answer too: `status` is `error` then."""
-    request = decode(_evaluate, call.body)
+    request = call.decoded(_evaluate)
     catalogue = await call.admitted.catalogue(call.benchmark, request.dataset)
     must_take_submissions(call.benchmark)
     if request.task_id not in catalogue.positions:
@@ -186,7 +185,7 @@ async def evaluate_batch(call: Call) -> Reply:
     Answered all at once in the order of the submissions; or, with `Accept: application/jsonl`, with one
     line for each as they finish.
     """
-    request = decode(_batch, call.body)
+    request = call.decoded(_batch)
     catalogue = await _ready_for(call, request.dataset)
     for index, item in enumerate(request.submissions):
         if item.task_id not in catalogue.positions:

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from litestar import post
@@ -29,6 +29,9 @@ from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import send_problem
 from benchhost.server.refused import Encoded, LengthRequired, TooSlow
+from benchhost.wire.bodies import decode
+
+T = TypeVar("T")
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -57,6 +60,14 @@ class Call(msgspec.Struct):
         """The tenant of the caller."""
         return self.admitted.tenant
 
+    def decoded(self, decoder: msgspec.json.Decoder[T]) -> T:
+        """Decode the body, and let go of it: what comes of it may be held for as long as a hook takes.
+
+        Raises :class:`~benchhost.errors.Malformed`.
+        """
+        body, self.body = self.body, b""
+        return decode(decoder, body)
+
 
 class Reply(msgspec.Struct):
     """A body, whole or in parts as they are made."""
@@ -84,14 +95,14 @@ class RawRoute(msgspec.Struct, frozen=True):
 
     async def answer(self, host: Host, admitted: Admitted, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer a request that was let in."""
-        room, body = host.bodies.room(admitted.tenant), None
+        room, call = host.bodies.room(admitted.tenant), None
         try:
             benchmark = await served(host, admitted)
             accept = checked_headers(scope, room)
-            body = await host.bodies.read(receive, room)
-            reply = await self.route(Call(host, benchmark, admitted, accept, body, scope))
+            call = Call(host, benchmark, admitted, accept, await host.bodies.read(receive, room), scope)
+            reply = await self.route(call)
         except Exception as error:
-            if body is None and isinstance(error, TooLarge | Busy):
+            if call is None and isinstance(error, TooLarge | Busy):
                 await discard_rest(receive)
             await send_problem(send, error)
         else:

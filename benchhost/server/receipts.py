@@ -23,7 +23,6 @@ from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import Conflict
 from benchhost.server.raw import Call, Reply, raw_post
-from benchhost.wire.bodies import decode
 from benchhost.wire.native import ReceiptKey, SealRequest
 
 _log = get_logger()
@@ -47,7 +46,7 @@ async def receipt_key(host: NamedDependency[Host]) -> ReceiptKey:
 )
 async def seal(call: Call) -> Reply:
     """Seal a run that has ended, or what was submitted under a run id, as this host has recorded it."""
-    request = decode(_request, call.body)
+    request = call.decoded(_request)
     catalogue = await call.admitted.catalogue(call.benchmark, request.dataset)
     from benchhost.server.sealing import sealed_run, sealed_score
 

@@ -32,7 +32,6 @@ from benchhost.server.problems import Conflict, RunsNotAllowed, SandboxesNotAllo
 from benchhost.server.raw import EVENTS, Call, Reply, raw_post
 from benchhost.store import RunRecord
 from benchhost.wire import runs as wire
-from benchhost.wire.bodies import decode
 
 if TYPE_CHECKING:
     from benchhost.server.run_manager import RunManager
@@ -71,7 +70,7 @@ _encode = msgspec.json.Encoder().encode
 async def start_run(call: Call) -> Reply:
     """Have a model attempt tasks of the benchmark. The answer is the run, which goes on in the host."""
     manager = _manager_of(call.host)
-    request = decode(_request, call.body)
+    request = call.decoded(_request)
     await call.admitted.must_use(call.benchmark, request.dataset)
     if call.host.evaluator.policies.of(call.benchmark, request.dataset or "default", call.tenant).limits:
         raise RunsNotAllowed(

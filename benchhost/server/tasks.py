@@ -29,7 +29,6 @@ from benchhost.server.problems import NotFound
 from benchhost.server.raw import JSON, Call, Reply, from_memory, raw_post
 from benchhost.server.trial import task_of_trial as of_trial
 from benchhost.tasks import Catalogue, select
-from benchhost.wire.bodies import decode
 from benchhost.wire.vals import (
     DatasetVersion,
     Health,
@@ -156,7 +155,7 @@ async def tasks(
 )
 async def resolve_dataset(call: Call) -> Reply:
     """Say which version of a dataset is meant by its label, by its fingerprint or, with `null`, by none of them."""
-    request = decode(_resolve, call.body)
+    request = call.decoded(_resolve)
     catalogue = await call.admitted.catalogue(call.benchmark, request.dataset, request.version)
     if catalogue.version is None:
         raise NoVersions("Dataset version selection is not supported")

@@ -27,7 +27,6 @@ from benchhost.server.raw import Call, Reply, announced_length, discard_rest, ra
 from benchhost.server.refused import Encoded, HeadRefused, LengthRequired, TooSlow
 from benchhost.settings import Settings
 from benchhost.uploads import EXPIRES_IN, PATH, Announced, Permit, Place, Spool
-from benchhost.wire.bodies import decode
 from benchhost.wire.native import Uploaded
 from benchhost.wire.vals import UploadRequest, UploadUrl
 
@@ -59,7 +58,7 @@ _encode = msgspec.json.Encoder().encode
 )
 async def upload_url(call: Call) -> Reply:
     """Say where to put what is to be submitted, and the key by which it is submitted then."""
-    request = decode(_request, call.body)
+    request = call.decoded(_request)
     catalogue = await call.admitted.catalogue(call.benchmark, request.dataset)
     if call.host.uploads is None:
         raise UploadsNotConfigured(NOT_CONFIGURED)

@@ -6,7 +6,10 @@ import json
 import socket
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
+
+from benchhost.server.raw import Call
 
 EVERY_GET = [
     "/health",
@@ -281,6 +284,12 @@ def test_a_client_that_sends_too_much_still_sees_the_answer(host, size):
     for body in (b"x" * size, (b"x" * 100_000 for _ in range(size // 100_000))):
         answer = host.request("POST", "/b/q/final-score", body, headers)
         assert (answer.status, answer.detail) == (413, "The body is larger than the 1 MB that this host accepts.")
+
+
+def test_a_body_is_let_go_of_when_it_is_decoded():
+    call = Call(host=None, benchmark=None, admitted=None, accept="", body=b'"a response"', scope={})
+    assert call.decoded(msgspec.json.Decoder(str)) == "a response"
+    assert not call.body
 
 
 def test_a_body_may_come_in_chunks(host):
