@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchhost.access.allowlist import Listed, Quota, quotas_of, read_allowlist
 from benchhost.access.callers import NO_TENANT, Caller, Mode, is_tenant
-from benchhost.access.datasets import EVERY, Datasets, pattern
+from benchhost.access.datasets import EVERY, Datasets, is_benchmark, pattern
 from benchhost.access.descope import DescopeOptions
 from benchhost.access.gatekeeper import TENANT_MODES, Gatekeeper, Policy
 from benchhost.access.keys import NewKey, new_key
@@ -25,6 +25,7 @@ __all__ = [
     "OidcOptions",
     "Policy",
     "Quota",
+    "is_benchmark",
     "is_tenant",
     "new_key",
     "pattern",

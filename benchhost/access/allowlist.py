@@ -67,8 +67,10 @@ def read_allowlist(text: str | None, path: Path | None) -> dict[str, Listed]:
 
     try:
         return _tenants(yaml.safe_load(path.read_text(encoding="utf-8")), f"the allowlist {path}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the allowlist {path} cannot be read: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"the allowlist {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"the allowlist {path} is not UTF-8") from None
     except RecursionError:
         raise SettingsError(f"the allowlist {path} is nested too deeply") from None
     except yaml.YAMLError as error:

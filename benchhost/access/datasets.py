@@ -36,6 +36,11 @@ class Datasets(msgspec.Struct, frozen=True):
 EVERY = Datasets(frozenset([f"{ANY}/{ANY}"]))
 
 
+def is_benchmark(name: str) -> bool:
+    """Say whether this can be the name of a benchmark."""
+    return _BENCHMARK.fullmatch(name) is not None
+
+
 def pattern(text: str) -> str:
     """Check a pattern as it is given on the command line.
 
@@ -47,7 +52,7 @@ def pattern(text: str) -> str:
             f"{text!r} is no dataset of a benchmark: write BENCHMARK/DATASET, such as {text or 'my-bench'}/default, "
             f"or {text or 'my-bench'}/* for all of its datasets"
         )
-    if not (benchmark == ANY or _BENCHMARK.fullmatch(benchmark)):
+    if not (benchmark == ANY or is_benchmark(benchmark)):
         raise UsageError(f"{text!r}: {benchmark!r} can be no name of a benchmark")
     if not (dataset and dataset.isprintable() and dataset == dataset.strip()):
         raise UsageError(f"{text!r}: {dataset!r} can be no name of a dataset")

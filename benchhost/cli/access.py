@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from benchhost.cli.options import read, settings_options
-from benchhost.cli.run_options import as_json, print_json
+from benchhost.cli.run_options import COUNT, as_json, print_json
 
 
 @click.command()
@@ -51,9 +51,7 @@ def revoke(tenant: str, datasets: tuple[str, ...], config: Path | None, **flags:
 
 @click.command()
 @click.option("--tenant", metavar="NAME", help="Only this tenant.  [default: all]")
-@click.option(
-    "--limit", type=click.IntRange(1), default=50, metavar="N", help="The most changes to show.  [default: 50]"
-)
+@click.option("--limit", type=COUNT, default=50, metavar="N", help="The most changes to show.  [default: 50]")
 @as_json
 @settings_options("state")
 def audit(tenant: str | None, limit: int, as_json: bool, config: Path | None, **flags: Any) -> None:

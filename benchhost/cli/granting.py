@@ -18,6 +18,7 @@ from benchhost.settings import Settings
 from benchhost.store import KeyRecord, Store, TenantRecord
 
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LAST = dt.datetime.max.replace(tzinfo=dt.UTC).timestamp()
 _FROM_NOW = re.compile(r"([1-9]\d{0,5})([mhdw])")
 
 
@@ -153,17 +154,21 @@ async def audited(settings: Settings, tenant: str | None, limit: int) -> dict[st
 def when(text: str) -> float:
     """Read when a key ends, as seconds since 1970.
 
-    Raises :class:`~benchhost.errors.UsageError` also for what is past.
+    Raises :class:`~benchhost.errors.UsageError` also for what is past, and for what no calendar has a name for.
     """
     if found := _FROM_NOW.fullmatch(text):
-        return time.time() + int(found[1]) * _UNITS[found[2]]
-    try:
-        at = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--expires: {text!r} is neither a time from now (90d, 12h) nor a date (2027-01-31)") from None
-    seconds = (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp()
+        seconds = time.time() + int(found[1]) * _UNITS[found[2]]
+    else:
+        try:
+            at = dt.datetime.fromisoformat(text)
+        except ValueError:
+            wanted = "a time from now (90d, 12h) nor a date (2027-01-31)"
+            raise UsageError(f"--expires: {text!r} is neither {wanted}") from None
+        seconds = (at if at.tzinfo else at.replace(tzinfo=dt.UTC)).timestamp()
     if seconds <= time.time():
         raise UsageError(f"--expires: {text} is past")
+    if seconds >= _LAST:
+        raise UsageError(f"--expires: {text} is beyond the year 9999; without --expires, the key never ends")
     return seconds
 
 

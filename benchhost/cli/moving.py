@@ -38,6 +38,8 @@ async def exported(settings: Settings, run_id: str, layout: str, to: Path | None
             from benchhost.cli.parquet import export_parquet
 
             return path, await export_parquet(store, run_id, path)
+        except FileExistsError as error:
+            raise UsageError(f"{error.filename} is a file, and is to be a folder") from error
         except OSError as error:
             raise UsageError(f"{error.filename or to} cannot be written: {error.strerror}") from error
 

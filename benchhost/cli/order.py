@@ -12,6 +12,7 @@ from benchhost.client.address import TokenHeader
 from benchhost.contract import Sampling
 from benchhost.errors import InvalidSlice, UsageError
 from benchhost.runner.config import RunConfig
+from benchhost.runner.given import text_of
 from benchhost.runner.source import Source
 from benchhost.store import REQUESTED, RunEvent
 from benchhost.tasks import sample, select
@@ -151,8 +152,4 @@ def exclusive(given: set[str]) -> None:
 
 
 def _ids_in(path: Path) -> list[str]:
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the file of task ids {path} cannot be read: {error}") from error
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in text_of(path).splitlines() if line.strip()]

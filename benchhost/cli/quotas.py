@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from benchhost.access import is_tenant, quotas_of, read_allowlist
+from benchhost.access import is_benchmark, is_tenant, quotas_of, read_allowlist
 from benchhost.cli.stored import opened_store
 from benchhost.cli.words import user
 from benchhost.errors import UsageError
@@ -28,6 +28,8 @@ async def set_quotas(settings: Settings, tenant: str, benchmark: str, limits: Se
     """
     if not is_tenant(tenant):
         raise UsageError(f"{tenant!r} can be no tenant")
+    if not is_benchmark(benchmark):
+        raise UsageError(f"{benchmark!r} can be no name of a benchmark; a quota is for one benchmark")
     wanted: dict[Period, int] = {}
     for limit in limits:
         said = _LIMIT.fullmatch(limit)

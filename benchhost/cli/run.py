@@ -9,6 +9,7 @@ import click
 
 from benchhost.cli.options import given_state, read, settings_options
 from benchhost.cli.run_options import (
+    COUNT,
     as_json,
     dataset_options,
     given,
@@ -43,7 +44,7 @@ from benchhost.cli.run_options import (
 @click.option(
     "--run-id", metavar="ID", help="The id of the run; that of an earlier run carries it on.  [default: made]"
 )
-@click.option("--epochs", type=click.IntRange(1), default=1, metavar="N", help="Attempts at each task.  [default: 1]")
+@click.option("--epochs", type=COUNT, default=1, metavar="N", help="Attempts at each task.  [default: 1]")
 @click.option(
     "--timeout",
     type=float,

@@ -15,6 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
+COUNT = click.IntRange(1, 1_000_000)
+"""How many of something there may be, so that memory and a database have room for them."""
+
 
 class Connections(click.ParamType[int | str, str]):
     """A number of connections, or ``auto``."""

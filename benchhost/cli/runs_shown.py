@@ -10,12 +10,12 @@ import click
 import msgspec
 
 from benchhost.cli.options import read, settings_options
-from benchhost.cli.run_options import as_json, print_json
+from benchhost.cli.run_options import COUNT, as_json, print_json
 
 
 @click.command("list")
 @click.option("--benchmark", metavar="NAME", help="Only runs of this benchmark.  [default: all]")
-@click.option("--limit", type=click.IntRange(1), default=20, metavar="N", help="How many at most.  [default: 20]")
+@click.option("--limit", type=COUNT, default=20, metavar="N", help="How many at most.  [default: 20]")
 @as_json
 @settings_options("state")
 def list_(benchmark: str | None, limit: int, as_json: bool, config: Path | None, **flags: Any) -> None:

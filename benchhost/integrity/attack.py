@@ -22,6 +22,7 @@ from benchhost.integrity.strategies import STRATEGIES, Strategy, Target
 from benchhost.integrity.tenants import key_of
 from benchhost.server.app import App
 from benchhost.server.host import Host
+from benchhost.server.probing import read_probing
 from benchhost.settings import Settings
 from benchhost.tasks import sample
 
@@ -102,8 +103,10 @@ async def attack(
     """Attack a dataset, first without a policy and then with ``policy``, or the one in force when there is none.
 
     Raises :class:`~benchhost.errors.NotOffered` when the benchmark has no text responses and references, by which
-    the attack is measured, and :class:`~benchhost.errors.UsageError` when no policy is in force.
+    the attack is measured, :class:`~benchhost.errors.UsageError` when no policy is in force, and
+    :class:`~benchhost.errors.SettingsError` when that of the settings cannot be read.
     """
+    read_probing(settings.probing)  # what is wrong with it is told before the attack that goes without
     plan = plan or Plan()
     off = await _attacked(settings, name, dataset, Probing(), plan)
     on = await _attacked(settings, name, dataset, policy, plan)
@@ -177,6 +180,6 @@ async def _answers(benchmark: HostedBenchmark, dataset: str, most: int, seed: in
 def _toml(name: str, policy: Probing) -> str:
     """Write a policy as the setting `probing` reads it."""
     fields = {key: value for key, value in msgspec.structs.asdict(policy).items() if value is not None}
-    return f'["{name}"]\n' + "".join(
+    return f"[{msgspec.json.encode(name).decode()}]\n" + "".join(
         f"{key} = {msgspec.json.encode(value).decode()}\n" for key, value in fields.items()
     )

@@ -75,7 +75,9 @@ def load_prices(overrides: Path | None = None) -> PriceTable:
         return PriceTable(_shipped())
     try:
         own = msgspec.json.decode(overrides.read_bytes(), type=dict[str, Price])
-    except (OSError, msgspec.DecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"the prices in {overrides} cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(
             f'the prices in {overrides} cannot be used: {error}; expected {{"provider/model": '
             '{"input": USD per million tokens, "output": ..., "cached": ..., "cache_write": ...}}'

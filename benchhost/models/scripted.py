@@ -135,6 +135,8 @@ def _read(line: bytes, place: str) -> tuple[str, str]:
         record: Any = msgspec.json.decode(line)
     except msgspec.DecodeError as error:
         raise UsageError(f"{place}: not JSON: {error}") from error
+    except RecursionError:
+        raise UsageError(f"{place}: nested too deeply") from None
     if not isinstance(record, dict):
         raise UsageError(f"{place}: expected an object with an id and a text")
     task_id = next((record[key] for key in _IDS if isinstance(record.get(key), str | int)), None)

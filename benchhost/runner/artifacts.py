@@ -161,8 +161,16 @@ def write_json(path: Path, content: object) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of another once it is written to the end."""
+    """Open a file that takes the place of another once it is written to the end.
+
+    A device, a pipe or a link stays what it is: what is written goes through it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        with path.open("wb") as out:
+            yield out
+        return
+    path = path.resolve()
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with fresh.open("wb") as out:

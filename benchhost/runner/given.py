@@ -59,9 +59,12 @@ class GivenTasks:
     def from_problem(cls, grader: Source, path: Path, task_id: str) -> GivenTasks:
         """Make one task whose question is the text of a file, without the white space around it.
 
-        Raises :class:`~benchhost.errors.UsageError` when the file cannot be read.
+        Raises :class:`~benchhost.errors.UsageError` when the file cannot be read, or there is no text in it.
         """
-        return cls(grader, [{"id": task_id, "question": _text_of(path).strip()}], "problem")
+        question = text_of(path).strip()
+        if not question:
+            raise UsageError(f"{path} is empty: there is no question in it")
+        return cls(grader, [{"id": task_id, "question": question}], "problem")
 
     @classmethod
     def from_runner(cls, grader: Source, tasks: Iterable[Task]) -> GivenTasks:
@@ -122,7 +125,7 @@ def read_task_file(path: Path) -> TaskFile:
     Raises :class:`~benchhost.errors.UsageError` when the file cannot be read and
     :class:`~benchhost.errors.DatasetError` when it holds something else.
     """
-    text = _text_of(path)
+    text = text_of(path)
     if not text.strip():
         raise DatasetError(f"{path} is empty: there are no tasks in it")
     document: Any
@@ -130,6 +133,8 @@ def read_task_file(path: Path) -> TaskFile:
         document = msgspec.json.decode(text)
     except msgspec.DecodeError:
         document = _lines(text, path)
+    except RecursionError:
+        raise DatasetError(f"{path} is nested too deeply") from None
     named = None
     if isinstance(document, dict) and "question" in document:
         document = [document]
@@ -151,10 +156,16 @@ def _lines(text: str, path: Path) -> list[Any]:
                 found.append(msgspec.json.decode(line))
             except msgspec.DecodeError as error:
                 raise DatasetError(f"{path}, line {number}: not JSON: {error}") from None
+            except RecursionError:
+                raise DatasetError(f"{path}, line {number}: nested too deeply") from None
     return found
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Read a file of text that somebody gave.
+
+    Raises :class:`~benchhost.errors.UsageError` when it cannot be read.
+    """
     try:
         return path.read_text("utf-8")
     except OSError as error:

@@ -59,8 +59,11 @@ async def import_vals(
     """
     try:
         said = _object.decode((folder / RUN_CONFIG).read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{folder} is no folder of a run: its {RUN_CONFIG} cannot be read ({error})") from error
+    except OSError as error:
+        why = f"its {RUN_CONFIG} cannot be read: {error.strerror}"
+        raise UsageError(f"{folder} is no folder of a run: {why}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{folder} is no folder of a run: its {RUN_CONFIG} is no JSON object: {error}") from error
     run_id = checked_run_id(run_id or str(said.get("run_id") or folder.name))
     config, unknown = _config(said, source)
     if config.benchmark != source.benchmark:

@@ -29,8 +29,10 @@ def read_probing(path: Path | None) -> dict[str, Probing]:
         return {}
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"probing: the file {path} cannot be read: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"probing: the file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"probing: the file {path} is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"probing: the file {path} is no TOML: {error}") from None
     policies = {}

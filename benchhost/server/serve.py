@@ -28,6 +28,7 @@ from benchhost.sandbox.local.keeping import tie_to_host
 from benchhost.server.app import App
 from benchhost.server.host import PID_FILE, Host, hosting
 from benchhost.server.policy import describe, policy_of
+from benchhost.server.probing import read_probing
 from benchhost.server.sandboxes import own_provider
 from benchhost.server.uploads import check_uploads
 from benchhost.settings import Settings, state_folder
@@ -154,14 +155,16 @@ def serve(settings: Settings) -> None:
     """Serve until the process is told to stop.
 
     Raises :class:`~benchhost.errors.PluginFault` when a plugin is faulty and the settings are strict,
-    :class:`~benchhost.errors.SettingsError` when it cannot be said who is to be let in or where sandboxes are, and
-    :class:`~benchhost.errors.UsageError` when another server uses the same state folder, or the machine has no Linux.
+    :class:`~benchhost.errors.SettingsError` when it cannot be said who is to be let in, what they are told or where
+    sandboxes are, and :class:`~benchhost.errors.UsageError` when another server uses the same state folder, or the
+    machine has no Linux.
     """
     must_be_linux()
     log.configure(settings.log_level, settings.log_format)
     log.register_secret(settings.api_key)
     policy = policy_of(settings)
     check_uploads(settings)
+    read_probing(settings.probing)  # what is wrong with it is told once, and not by each worker
     own_provider(settings)  # a wrong name of a provider is told now, and not to who submits
     state_folder(settings)
     port = _port(settings.host, settings.port)

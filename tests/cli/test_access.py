@@ -72,7 +72,7 @@ def test_of_keys_one_of_which_is_unknown_none_is_revoked_and_a_whole_key_is_not_
     assert benchhost("keys", "list", "--json").json["keys"][0]["state"] == "good"
 
 
-@pytest.mark.parametrize("text", ["90d", "12h", "30m", "2w", "2100-01-31", "2100-01-31T12:00:00+02:00"])
+@pytest.mark.parametrize("text", ["90d", "12h", "30m", "2w", "9999-12-31", "2100-01-31", "2100-01-31T12:00:00+02:00"])
 def test_these_are_ends_of_keys(text):
     assert when(text) > time.time()
 
@@ -81,6 +81,14 @@ def test_these_are_ends_of_keys(text):
 def test_these_are_none(text):
     with pytest.raises(UsageError, match="--expires: "):
         when(text)
+
+
+@pytest.mark.parametrize("text", ["999999w", "9999-12-31T23:59:59-23:59"])
+def test_no_key_is_made_that_ends_when_no_calendar_has_a_name_for(benchhost, text):
+    said = benchhost("keys", "create", "--tenant", "acme", "--expires", text)
+    assert (said.code, said.out) == (2, "")
+    assert said.err == f"Error: --expires: {text} is beyond the year 9999; without --expires, the key never ends\n"
+    assert benchhost("keys", "list", "--json").json["keys"] == []
 
 
 def test_a_time_without_a_zone_is_utc():
@@ -107,6 +115,7 @@ def test_grants_add_up_and_are_taken_away(benchhost):
         (("keys", "create", "--tenant", "acme", "--datasets", "b"), "write BENCHMARK/DATASET, such as b/default"),
         (("keys", "create", "--tenant", "acme", "--expires", "2020-01-01"), "--expires: 2020-01-01 is past"),
         (("keys", "create"), "Missing option '--tenant'"),
+        (("audit", "--limit", str(2**63)), "is not in the range 1<=x<=1000000"),
         (("revoke", "a\nb"), "can be no name of a tenant"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "-",

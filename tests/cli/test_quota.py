@@ -25,6 +25,8 @@ def test_quotas_are_set_listed_and_removed(state, benchhost) -> None:
         (("set", "acme", "b", "0/day"), "'0/day' is no quota"),
         (("set", "acme", "b", "5/eon"), "'eon' is no period; expected one of: minute, hour, day, week, month, year"),
         (("set", "@operator", "b", "5/day"), "'@operator' can be no tenant"),
+        (("set", "acme", "", "5/day"), "'' can be no name of a benchmark; a quota is for one benchmark"),
+        (("set", "acme", "*", "5/day"), "'*' can be no name of a benchmark"),
         (("rm", "acme", "b"), "acme does not have a quota at b that was set here. Look at: benchhost quota list"),
         (("rm", "acme", "b", "day"), "acme does not have a quota per day at b"),
     ],
@@ -33,6 +35,7 @@ def test_a_wrong_word_is_answered_with_what_was_expected(state, benchhost, words
     answer = benchhost("quota", *words)
     assert answer.code == 2
     assert said in answer.err
+    assert benchhost("quota", "list", "--json").json == {"quotas": []}
 
 
 def test_quotas_of_the_allowlist_are_told_and_are_not_to_be_removed_here(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -38,6 +39,7 @@ def test_runs_are_listed_the_newest_first(benchhost, solved) -> None:
     shown = benchhost("runs", "list", "--limit", "1").out
     assert "echoed" in shown
     assert "solved" not in shown
+    assert benchhost("runs", "list", "--limit", 2**63).code == 2
     assert benchhost("runs", "list", "--benchmark", "gsm8k", "--json").json == {"runs": []}
     assert benchhost("runs", "list", "--benchmark", "gsm8k").out.startswith("No run of gsm8k is recorded.")
 
@@ -210,6 +212,26 @@ def test_without_pyarrow_it_is_said_what_to_install(benchhost, solved, monkeypat
     assert "pip install 'benchhost[parquet]'" in said.err
 
 
+def test_what_is_no_file_is_written_through_and_stays_what_it_is(benchhost, solved, tmp_path) -> None:
+    benchhost("runs", "export", "solved", "--layout", "jsonl", "--to", "file")
+    lines = Path("file").read_bytes()
+    Path("link").symlink_to("linked")
+    Path("linked").write_text("earlier")
+    benchhost("runs", "export", "solved", "--layout", "jsonl", "--to", "link")
+    assert (Path("link").is_symlink(), Path("linked").read_bytes()) == (True, lines)
+    os.mkfifo("pipe")
+    with subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE) as reader:
+        told = benchhost("runs", "export", "solved", "--layout", "jsonl", "--to", "pipe")
+        assert reader.communicate(timeout=10)[0] == lines
+    assert (told.code, Path("pipe").is_fifo()) == (0, True)
+
+
+def test_a_folder_is_not_exported_below_a_file(benchhost, solved) -> None:
+    Path("file").touch()
+    said = benchhost("runs", "export", "solved", "--layout", "jsonl", "--to", "file/run.jsonl")
+    assert (said.code, said.err) == (2, "Error: file is a file, and is to be a folder\n")
+
+
 @pytest.mark.parametrize("layout", ["jsonl", "parquet"])
 def test_one_file_is_not_exported_in_the_place_of_a_folder(benchhost, solved, tmp_path, layout) -> None:
     said = benchhost("runs", "export", "solved", "--layout", layout, "--to", tmp_path)
@@ -220,7 +242,12 @@ def test_one_file_is_not_exported_in_the_place_of_a_folder(benchhost, solved, tm
 def test_a_folder_that_is_no_run_is_refused(benchhost, tmp_path) -> None:
     said = benchhost("runs", "import", tmp_path, "--benchmark", "arithmetic")
     assert said.code == 2
-    assert "run_config.json" in said.err
+    assert said.err.endswith("its run_config.json cannot be read: No such file or directory\n")
+    (tmp_path / "run_config.json").write_text("[")
+    assert (
+        "its run_config.json is no JSON object"
+        in benchhost("runs", "import", tmp_path, "--benchmark", "arithmetic").err
+    )
 
 
 def test_a_cost_that_is_not_known_is_not_shown_as_nothing(benchhost, monkeypatch, provider, key) -> None:

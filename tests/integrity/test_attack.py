@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from benchhost import Probing
-from benchhost.errors import NotOffered, UsageError
+from benchhost.errors import NotOffered, SettingsError, UnknownDataset, UsageError
 from benchhost.integrity.attack import Plan, attack
 from benchhost.settings import Settings
 from benchhost.testing import install_plugin
@@ -109,6 +109,17 @@ async def test_the_policy_in_force_is_the_one_that_is_tried(attacked):
 async def test_without_any_policy_there_is_nothing_to_try(attacked):
     with pytest.raises(UsageError, match="no policy is in force"):
         await attacked(None)
+
+
+async def test_a_policy_that_cannot_be_read_is_told_before_anything_is_attacked(attacked, tmp_path):
+    settings = Settings(probing=tmp_path / "missing.toml")
+    with pytest.raises(SettingsError, match=r"missing\.toml cannot be read: No such file or directory$"):
+        await attack(settings, "riddles", "default", None)
+
+
+async def test_a_dataset_of_a_strange_name_that_there_is_not_is_told(attacked):
+    with pytest.raises(UnknownDataset, match="Available datasets: default, guarded"):
+        await attacked(Probing(attempts=1), 'a"b')
 
 
 async def test_an_attack_is_measured_by_references(attacked):

@@ -83,14 +83,24 @@ def test_the_users_prices_go_before_the_shipped_ones(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["{", "[]", '{"a/b": {"input": 1}}', '{"a/b": {"input": -1, "output": 2}}', '{"a/b": {"in": 1, "output": 2}}'],
+    [
+        "{",
+        "[]",
+        '{"a": ' * 3000,
+        '{"a/b": {"input": 1}}',
+        '{"a/b": {"input": -1, "output": 2}}',
+        '{"a/b": {"in": 1, "output": 2}}',
+    ],
 )
 def test_prices_of_another_form_are_refused_with_the_form(content, tmp_path):
     own = tmp_path / "prices.json"
     own.write_text(content)
     with pytest.raises(UsageError, match="USD per million tokens"):
         load_prices(own)
-    with pytest.raises(UsageError, match="cannot be used"):
+
+
+def test_prices_that_cannot_be_read_are_said_to_be(tmp_path):
+    with pytest.raises(UsageError, match=r"missing\.json cannot be read: No such file or directory$"):
         load_prices(tmp_path / "missing.json")
 
 

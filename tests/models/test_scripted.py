@@ -99,6 +99,7 @@ async def test_a_task_without_a_recorded_response_is_named(replay):
     [
         ("{", "line 2: not JSON"),
         ("[]", "line 2: expected an object"),
+        ("[" * 3000, "line 2: nested too deeply"),
         ('{"id": "x"}', r"line 2: expected an id \(task_id or id\) and a text"),
         ('{"text": "x"}', "line 2: expected an id"),
         ('{"id": "x", "text": 5}', "line 2: expected an id"),

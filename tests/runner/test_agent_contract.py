@@ -87,6 +87,7 @@ def test_a_folder_stands_for_the_contract_in_it(tmp_path):
         ("name: a\nrun_cmd: run {problem_statement_path}\nfinal_output: /a b", "expected one path"),
         ("name: a\nrun_cmd: run {problem_statement_path}\nfinal_output: '\"'", "expected one path"),
         ("name: [", "no YAML"),
+        pytest.param("[" * 3000, "nested too deeply", id="deep"),
         ("- 1", "Expected `object`"),
     ],
 )

@@ -227,6 +227,8 @@ def test_a_line_separator_of_unicode_does_not_end_a_line(tmp_path):
         ("no json", "line 1: not JSON"),
         ('{"id": "a", "question": "?"}\n{"id": ', "line 2: not JSON"),
         ("[1]", "expected tasks"),
+        pytest.param("[" * 3000, "f is nested too deeply", id="deep"),
+        pytest.param('{"id": "a", "question": "?"}\n' + "[" * 3000, "line 2: nested too deeply", id="deep line"),
         ('{"tests": {}}', "expected tasks"),
         ("", "expected tasks|no tasks"),
         ('[{"question": "?"}]', "task number 1 has no usable id"),
@@ -239,6 +241,12 @@ async def test_a_file_that_holds_no_tasks_is_refused_in_words(doubling, tmp_path
     (tmp_path / "f").write_text(text)
     with pytest.raises(DatasetError, match=said):
         GivenTasks.from_file(doubling(), tmp_path / "f")
+
+
+async def test_a_problem_without_a_question_is_the_callers_mistake(doubling, tmp_path):
+    (tmp_path / "f").write_text(" \n")
+    with pytest.raises(UsageError, match="f is empty: there is no question in it"):
+        GivenTasks.from_problem(doubling(), tmp_path / "f", "t1")
 
 
 def test_a_file_that_is_not_there_is_the_callers_mistake(tmp_path):

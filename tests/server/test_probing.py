@@ -316,5 +316,9 @@ def test_a_dataset_without_a_policy_is_as_it_was(host):
 )
 def test_a_malformed_file_of_policies_stops_the_host_before_it_starts(tmp_path, text, said):
     (tmp_path / "probing.toml").write_text(text)
-    with pytest.raises(RuntimeError, match=said), serving(tmp_path, "--probing", str(tmp_path / "probing.toml")):
-        pass
+    flags = ("--port", "0", "--state", tmp_path / "state", "--probing", tmp_path / "probing.toml")
+    ended = subprocess.run([sys.executable, "-m", "benchhost", "serve", *flags], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("Error: probing: the file ")
+    assert said in ended.stderr
+    assert not (tmp_path / "state").exists()

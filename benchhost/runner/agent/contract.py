@@ -163,6 +163,8 @@ def read_contract(path: Path) -> AgentContract:
         raise UsageError(f"the agent's contract {file} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"the agent's contract {file} is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise UsageError(f"the agent's contract {file} is nested too deeply") from None
     except (msgspec.ValidationError, ValueError) as error:
         raise UsageError(f"the agent's contract {file}: {error}") from error
 
