@@ -124,8 +124,8 @@ class Evaluator:
                     judging = self._judge(benchmark, under_way, gate, judge)
                     if stays:
                         await judging
-                    else:
-                        self._begin(judging)
+                        return under_way.result(claim.id)
+                    self._begin(judging)
                     return await under_way.outcome(claim.id)
             return await self._running[claim.id].outcome(claim.id)
 

@@ -28,6 +28,15 @@ class UnderWay:
             self._settle([id_])
         return future
 
+    def result(self, id_: str) -> Evaluation:
+        """Return what has come of one of the evaluations, now that it is over.
+
+        Raises what stood in the way of judging it.
+        """
+        if self._error is not None and id_ not in self._ended:
+            raise self._error
+        return self._ended[id_]
+
     async def outcomes(self) -> AsyncIterator[list[Evaluation]]:
         """Yield what comes of the evaluations, those together that end together. To be called once.
 
