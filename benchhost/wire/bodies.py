@@ -12,7 +12,7 @@ from benchhost.errors import Malformed
 T = TypeVar("T")
 
 TOO_DEEP = "is nested too deeply"
-"""What is said of JSON that has more levels than are read, about a thousand, be it valid or not."""
+"""What is said of JSON that has more levels than are read, valid or not: a thousand or, by Python, some thousands."""
 
 _PATH = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>[^\]]*)\]")

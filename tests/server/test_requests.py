@@ -134,7 +134,7 @@ def test_what_is_no_json_is_refused(host, path, body):
     [
         b'{"unknown":' + b"[" * 100_000,
         b'{"unknown":' + b'{"a":' * 100_000,
-        b'{"unknown":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+        b'{"unknown":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
         b'{"evaluation_results":{"q1":{"unknown":' + b"[" * 100_000,
     ],
     ids=["lists", "objects", "lists that end", "a result"],

@@ -197,7 +197,7 @@ async def test_a_resume_state_is_handed_out_and_taken_back(bench):
     "path, frame, said",
     [
         ("/ws/evaluate-response", "no JSON", "frame: not valid JSON"),
-        ("/ws/evaluate-response", '{"unknown":' + "[" * 5_000 + "]" * 5_000 + "}", "frame: is nested too deeply"),
+        ("/ws/evaluate-response", '{"unknown":' + "[" * 20_000 + "]" * 20_000 + "}", "frame: is nested too deeply"),
         ("/ws/evaluate-response", b"{}", "expected a text frame"),
         ("/ws/evaluate-response", "[" * 100_000, "Expected `object`, got `array`"),
         ("/ws/evaluate-response", {"response": "x"}, "task_id"),
