@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchhost.cli.report import console
 from benchhost.sandbox.escape.attack import Finding
 
 _STYLES = {"stopped": "green", "escaped": "bold red", "unclear": "yellow", "not applicable": "bright_black"}
@@ -23,7 +22,6 @@ def show_attacks(described: str, findings: list[Finding]) -> None:
         kept = "kept by " if finding.verdict == "stopped" else ""
         verdict = Text(finding.verdict, style=_STYLES[finding.verdict])
         table.add_row(finding.name, finding.tries, verdict, Text(f"{kept}{finding.why}"))
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
+    console().print(table)
     counted = Counter[str](finding.verdict for finding in findings)
-    console.print("\n" + ", ".join(f"{counted[verdict]} {verdict}" for verdict in _STYLES if counted[verdict]))
+    console().print("\n" + ", ".join(f"{counted[verdict]} {verdict}" for verdict in _STYLES if counted[verdict]))

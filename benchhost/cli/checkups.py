@@ -220,7 +220,10 @@ async def _store(settings: Settings) -> Checkup:
 async def _plugins(settings: Settings) -> Checkup:
     from benchhost.cli.plugins import loaded, origin_of
 
-    told, causes = await loaded(settings)
+    try:
+        told, causes = await loaded(settings)
+    except BenchhostError as error:
+        return Checkup("plugins", "problem", [str(error)])
     faulty = [plugin for plugin in told if plugin.state != "serving"]
     said = [f"{len(told) - len(faulty)} of {len(told)} benchmarks can be served"]
     for plugin in faulty:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from benchhost.access import Listed, is_tenant, new_key, pattern, read_allowlist, together
 from benchhost.cli.quotas import held_quotas, told_quota
 from benchhost.cli.stored import opened_store
-from benchhost.cli.words import moment, user
+from benchhost.cli.words import line, moment, user
 from benchhost.errors import UsageError
 from benchhost.server.policy import describe, modes_of, policy_of
 from benchhost.settings import Settings
@@ -183,7 +183,7 @@ def key_line(key: dict[str, Any]) -> str:
     said.append(f"expires {moment_or_never(key['expires_at'])}")
     said.append(f"last used {moment_or_never(key['used_at'])}")
     if key["label"]:
-        said.append(str(key["label"]))
+        said.append(line(key["label"]))
     return "; ".join(said)
 
 

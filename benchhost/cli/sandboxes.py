@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,7 +15,7 @@ import click
 import msgspec
 
 from benchhost.cli.options import read, settings_options
-from benchhost.cli.run_options import as_json, print_json
+from benchhost.cli.run_options import COUNT, as_json, print_json
 from benchhost.errors import SandboxNotFound, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,19 @@ TIMED_OUT = 124
 
 ENDED = 125
 """The exit code of a command that was ended for another reason."""
+
+
+class Seconds(click.FloatRange):
+    """More than 0 seconds, and not without end: a range alone lets ``nan`` through, and ``inf``."""
+
+    def __init__(self) -> None:
+        super().__init__(0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the number."""
+        seconds = super().convert(value, param, ctx)
+        return seconds if math.isfinite(seconds) else self.fail(f"{value} is no number of seconds", param, ctx)
+
 
 _of_provider = settings_options("state", "sandbox", "min_isolation", "max_sandboxes")
 
@@ -45,9 +59,9 @@ def _label(help_: str) -> Callable[[Any], Any]:
     help="What it is made of: a name, dir:PATH or oci:PATH.  [default: this machine's programs]",
 )
 @click.option("--snapshot", metavar="NAME", help="A snapshot to make it of, where the provider has any.")
-@click.option("--vcpu", type=click.IntRange(1), default=1, metavar="N", help="Cores.  [default: 1]")
-@click.option("--memory", type=click.IntRange(1), default=2, metavar="GB", help="Memory.  [default: 2]")
-@click.option("--disk", type=click.IntRange(1), default=10, metavar="GB", help="Disk.  [default: 10]")
+@click.option("--vcpu", type=COUNT, default=1, metavar="N", help="Cores.  [default: 1]")
+@click.option("--memory", type=COUNT, default=2, metavar="GB", help="Memory.  [default: 2]")
+@click.option("--disk", type=COUNT, default=10, metavar="GB", help="Disk.  [default: 10]")
 @_env
 @_label("A label to find it by")
 @click.option(
@@ -60,14 +74,14 @@ def _label(help_: str) -> Callable[[Any], Any]:
 @click.option("--cwd", metavar="PATH", help="The directory that commands start in.")
 @click.option(
     "--idle-timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(),
     default=1800,
     metavar="SECONDS",
     help="When it is deleted after its last command.  [default: 1800]",
 )
 @click.option(
     "--lifetime",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(),
     default=86400,
     metavar="SECONDS",
     help="When it is deleted in any case.  [default: 86400]",
@@ -123,14 +137,14 @@ async def _create(settings: Settings, spec: SandboxSpec) -> dict[str, Any]:
 @click.option("--stdin", "-i", is_flag=True, help="Give it what comes from standard input, once that has ended.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(),
     default=300,
     metavar="SECONDS",
     help="When it is ended.  [default: 300]",
 )
 @click.option(
     "--max-output",
-    type=click.IntRange(1),
+    type=COUNT,
     default=10,
     metavar="MB",
     help="Output with which it is ended.  [default: 10]",
@@ -218,10 +232,10 @@ def ls(labels: tuple[str, ...], as_json: bool, config: Path | None, **flags: Any
     if as_json:
         print_json({"sandboxes": msgspec.to_builtins(found)})
         return
-    from benchhost.cli.words import moment
+    from benchhost.cli.words import line, moment
 
     for info in found:
-        labelled = "".join(f"  {name}={value}" for name, value in sorted(info.labels.items()))
+        labelled = "".join(f"  {line(f'{name}={value}')}" for name, value in sorted(info.labels.items()))
         made = "" if info.created_at is None else f"  {moment(info.created_at)}"
         click.echo(f"{info.id}  {info.state}{made}  {info.image or 'host'}{labelled}")
 

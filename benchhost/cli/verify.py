@@ -25,6 +25,7 @@ def verify(document: Path, key: Path, as_json: bool) -> None:
     It takes no host and no network. With anything that is not as it was sealed, the exit code is 1, and it is
     said which field or task that is.
     """
+    from benchhost.cli import words
     from benchhost.cli.written import contents
     from benchhost.receipts import PublicKey
     from benchhost.receipts import verify as verified
@@ -38,27 +39,29 @@ def verify(document: Path, key: Path, as_json: bool) -> None:
         show(found.document)
     else:
         for fault in found.faults:
-            click.echo(f"{fault.place}: {fault.said}")
+            click.echo(words.line(f"{fault.place}: {fault.said}", 1000))
         click.echo(f"\n{document} is not what was sealed.")
     sys.exit(0 if found.ok else 1)
 
 
 def show(document: Receipt | Proof) -> None:
     """Print what was sealed, for a person."""
-    from benchhost.cli.words import moment
+    from benchhost.cli import words
     from benchhost.receipts import Proof
 
     said = document.statement
-    click.echo(f"run        {said.run_id}" + (f", of {said.model}" if said.model else ""))
-    click.echo(f"tenant     {said.tenant or 'none'}")
-    click.echo(f"benchmark  {said.benchmark}, dataset {said.dataset}, version {said.dataset_version}")
-    click.echo(f"evaluator  {said.evaluator_version}" + (f", at {said.judged_by}" if said.judged_by else ""))
-    click.echo(f"score      {'none' if said.score is None else f'{said.score:.6g}'}")
-    click.echo(
-        f"coverage   {said.scored:,} of {said.tasks:,} scored, {said.given:,} given, {said.responses:,} responses"
-    )
-    click.echo(f"sealed     {moment(said.sealed_at)}, with the key {document.key}")
+    lines = [
+        f"run        {said.run_id}" + (f", of {said.model}" if said.model else ""),
+        f"tenant     {said.tenant or 'none'}",
+        f"benchmark  {said.benchmark}, dataset {said.dataset}, version {said.dataset_version}",
+        f"evaluator  {said.evaluator_version}" + (f", at {said.judged_by}" if said.judged_by else ""),
+        f"score      {'none' if said.score is None else f'{said.score:.6g}'}",
+        f"coverage   {said.scored:,} of {said.tasks:,} scored, {said.given:,} given, {said.responses:,} responses",
+        f"sealed     {words.moment(said.sealed_at)}, with the key {document.key}",
+    ]
     if isinstance(document, Proof):
         score = "none" if document.entry.score is None else f"{document.entry.score:.6g}"
-        click.echo(f"task       {document.entry.name}: {document.entry.status}, score {score}")
+        lines.append(f"task       {document.entry.name}: {document.entry.status}, score {score}")
+    for line in lines:
+        click.echo(line[:11] + words.line(line[11:], 1000))
     click.echo("\nIt is what was sealed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -46,7 +47,8 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     none there does not run. Without it, they start where the image says, or the provider. ``idle_timeout`` and
     ``lifetime`` are the seconds after the last command, and after its creation, when it is deleted.
 
-    Raises ``ValueError`` when both an image and a snapshot are given.
+    Raises ``ValueError`` when both an image and a snapshot are given, and for seconds that are not more than 0 and
+    finite: what is to have no end has ``None``.
     """
 
     image: str | None = None
@@ -62,6 +64,9 @@ class SandboxSpec(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.image is not None and self.snapshot is not None:
             raise ValueError("a sandbox is made from an image or from a snapshot: give at most one of the two")
+        for name, seconds in (("idle_timeout", self.idle_timeout), ("lifetime", self.lifetime)):
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise ValueError(f"the {name} of a sandbox must be more than 0 seconds and finite, not {seconds}")
 
 
 class SandboxInfo(msgspec.Struct, frozen=True, kw_only=True):

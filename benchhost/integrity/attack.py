@@ -94,7 +94,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         name = self.strategy
         if name == SYBIL:
             name = "bisect" if policy.feedback == "sum" else "enumerate"
-        return STRATEGIES[name][0]
+        return STRATEGIES[name]
 
 
 async def attack(

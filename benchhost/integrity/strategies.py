@@ -147,9 +147,5 @@ async def _bisect(oracle: Oracle, target: Target, order: Sequence[str], found: d
         await look([task for task in order[low:] if task in wanted and task not in found], answer)
 
 
-STRATEGIES: dict[str, tuple[Strategy, str]] = {
-    "enumerate": (enumerate_answers, "try every answer that occurs in the dataset, at one task after the other"),
-    "difference": (compare_sums, "compare the sums of runs that differ in the response to one task"),
-    "bisect": (bisect, "test groups of tasks at once, from where one right answer more is seen in the sum"),
-}
-"""How an attacker goes about it: the strategies of one tenant, and what they do."""
+STRATEGIES: dict[str, Strategy] = {"enumerate": enumerate_answers, "difference": compare_sums, "bisect": bisect}
+"""How an attacker goes about it: the strategies of one tenant."""

@@ -28,6 +28,11 @@ def test_a_key_is_printed_once_and_nothing_else_is_beside_it(benchhost):
     assert "bhk_" not in listed.out + benchhost("audit").out + benchhost("keys", "list", "--json").out
 
 
+def test_a_label_of_a_key_is_shown_so_that_a_terminal_obeys_none_of_it(benchhost):
+    benchhost("keys", "create", "--tenant", "acme", "--label", "a\x1b[2J\nb")
+    assert benchhost("keys", "list").out.endswith("; a\ufffd[2J b\n")
+
+
 def test_keys_are_told_as_json(benchhost):
     made = benchhost("keys", "create", "--tenant", "acme", "--expires", "2h", "--json").json
     assert is_key(made.pop("key").encode())

@@ -128,12 +128,22 @@ def test_a_new_sandbox_is_told_of_as_json(benchhost) -> None:
     assert benchhost("sandbox", "rm", "--all").out == "1 deleted\n"
 
 
+def test_a_label_is_shown_so_that_a_terminal_obeys_none_of_it(benchhost) -> None:
+    benchhost("sandbox", "create", "--label", "who=\x1b[2Jme")
+    assert "  who=\ufffd[2Jme\n" in benchhost("sandbox", "ls").out
+    benchhost("sandbox", "rm", "--all")
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["create", "--env", "COLOUR"], "--env: expected NAME=VALUE"),
         (["create", "--image", "a", "--snapshot", "b"], "at most one"),
         (["create", "--sandbox", "none"], "no sandboxes"),
+        (["create", "--lifetime", "inf"], "inf is no number of seconds"),
+        (["create", "--idle-timeout", "nan"], "nan is no number of seconds"),
+        (["create", "--memory", str(2**63)], "is not in the range 1<=x<=1000000"),
+        (["exec", "--timeout", "nan", "x", "true"], "nan is no number of seconds"),
         (["create", "--sandbox", "magic"], "installed are: daytona, local"),
         (["rm"], "say which"),
         (["rm", "x", "--all"], "say which"),
@@ -310,6 +320,13 @@ def test_the_doctor_finds_a_store_that_cannot_be_used(checks, state) -> None:
     code, found = checks()
     assert code == 1
     assert found["store"]["outcome"] == "problem"
+
+
+def test_the_doctor_tells_of_a_plugin_that_is_to_be_served_and_is_not_installed(benchhost) -> None:
+    said = benchhost("doctor", "--json", "--sandbox", "none", "--only", "nothing")
+    [plugins] = [each for each in said.json["checks"] if each["name"] == "plugins"]
+    assert (said.code, plugins["outcome"]) == (1, "problem")
+    assert plugins["said"][0].startswith("no installed plugin is called nothing; installed are: ")
 
 
 def test_the_doctor_tells_of_faulty_plugins_and_fails_where_they_are_fatal(benchhost, monkeypatch) -> None:

@@ -58,7 +58,7 @@ def found(strategy, answers, most, policy, seed=0):
     grader = Grader(answers, policy)
     tasks, others = list(answers)[:most], list(answers)[most:]
     target = Target(tasks, others, sorted(set(answers.values())), policy.least, seed)
-    return anyio.run(STRATEGIES[strategy][0], grader, target), {task: answers[task] for task in tasks}, grader
+    return anyio.run(STRATEGIES[strategy], grader, target), {task: answers[task] for task in tasks}, grader
 
 
 @given(hidden(), st.integers(0, 99))

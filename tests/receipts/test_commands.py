@@ -46,6 +46,14 @@ def test_a_changed_score_is_named_with_its_task_and_the_exit_code_is_1(sealed):
     assert (told.returncode, json.loads(told.stdout)["genuine"]) == (1, False)
 
 
+def test_a_terminal_obeys_nothing_that_stands_in_a_forged_receipt(sealed):
+    data = (sealed / "r.receipt.json").read_text()
+    (sealed / "rude.json").write_text(data.replace("addition-0000", "addition-\\u001b[2J\\n0000"))
+    found = benchhost(sealed, "verify", "rude.json", "--key", "host.pub")
+    assert found.returncode == 1
+    assert "entries[0] (addition-\ufffd[2J 0000): it is not what was sealed" in found.stdout
+
+
 def test_one_task_is_proven_by_itself(sealed):
     assert benchhost(sealed, "receipts", "prove", "r.receipt.json", "addition-0003", "--epoch", "2", "--to", "p.json")
     found = benchhost(sealed, "verify", "p.json", "--key", "host.pub")

@@ -8,6 +8,7 @@ import types
 import pytest
 
 from benchhost import Provider
+from benchhost.contract import SandboxSpec
 from benchhost.discovery import Entry
 from benchhost.errors import SandboxUnavailable
 from benchhost.sandbox import provider_class
@@ -45,3 +46,11 @@ def test_a_provider_may_lie_within_something(monkeypatch):
     entry = Entry(name="acme", object="acme_sandboxes:Vendor.Boxes", distribution="acme", version="1")
     monkeypatch.setattr("benchhost.sandbox.opening.entries", lambda group: [entry])
     assert provider_class("acme") is module.Vendor.Boxes
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
+@pytest.mark.parametrize("name", ["idle_timeout", "lifetime"])
+def test_a_sandbox_ends_at_a_time_that_there_is_or_never(name, seconds):
+    assert getattr(SandboxSpec(**{name: None}), name) is None
+    with pytest.raises(ValueError, match=f"the {name} of a sandbox must be more than 0 seconds and finite"):
+        SandboxSpec(**{name: seconds})

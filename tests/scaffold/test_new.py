@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -37,6 +38,24 @@ def test_a_name_is_spelt_as_plugin_package_and_class(name: str, plugin: str, pac
 def test_what_can_be_no_package_is_refused_in_words(name: str) -> None:
     with pytest.raises(UsageError, match="can be no plugin"):
         Names.of(name)
+
+
+def test_a_package_that_is_installed_is_not_hidden_by_another() -> None:
+    with pytest.raises(UsageError, match="a package click is installed here already"):
+        Names.of("Click")
+
+
+@pytest.mark.parametrize("kind", ["benchmark", "runner"])
+def test_no_class_takes_the_place_of_a_name_that_its_module_needs(kind, tmp_path: Path) -> None:
+    folder = write_plugin(Names.of("my-bench"), kind, tmp_path)
+    tree = ast.parse((folder / "my_bench" / "__init__.py").read_text("utf-8"))
+    needed = {"None", "True", "False"} | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    needed |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    words = {name for name in needed if name.isalpha() and name == name.capitalize()}
+    assert {"None", "Task"} <= words
+    for word in words:
+        with pytest.raises(UsageError, match=f"can be no plugin: {word} is a word that its module needs"):
+            Names.of(word.lower())
 
 
 @pytest.mark.parametrize("kind", ["benchmark", "runner"])
