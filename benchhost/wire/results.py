@@ -8,14 +8,16 @@ that does not fit is gone through result by result, to say which one is wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast, get_args
+from typing import TypeVar, cast, get_args
 
 import msgspec
 
 from benchhost.contract import Result
 from benchhost.errors import Malformed
-from benchhost.wire.bodies import decode, malformed
-from benchhost.wire.vals import FinalScoreRequest, RunName, Status
+from benchhost.wire.bodies import decode
+from benchhost.wire.vals import RunName, Status
+
+T = TypeVar("T")
 
 _STATUSES: tuple[str, ...] = get_args(Status)
 
@@ -61,10 +63,23 @@ class _Score(msgspec.Struct):
     dataset: str | None = None
 
 
+class _LooseFinalScore(msgspec.Struct):
+    evaluation_results: dict[str, msgspec.Raw]
+    dataset: str | None = None
+
+
 class _LooseScore(msgspec.Struct):
     run_id: RunName
-    evaluation_results: dict[str, Any]
+    evaluation_results: dict[str, msgspec.Raw]
     dataset: str | None = None
+
+
+class _Outline(msgspec.Struct):
+    """Enough of one value to tell a result from a verdict; what is not there is empty."""
+
+    score: msgspec.Raw = msgspec.Raw(b"")
+    status: msgspec.Raw = msgspec.Raw(b"")
+    result: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Given(msgspec.Struct):
@@ -79,8 +94,13 @@ class Given(msgspec.Struct):
 _fast_final_score = msgspec.json.Decoder(_FinalScore)
 _fast_final_score_of_either = msgspec.json.Decoder(_FinalScoreOfEither)
 _fast_score = msgspec.json.Decoder(_Score)
-_final_score = msgspec.json.Decoder(FinalScoreRequest)
+# The same again, result by result, since the path of an error in all of them does not tell the key.
+_loose_final_score = msgspec.json.Decoder(_LooseFinalScore)
 _loose_score = msgspec.json.Decoder(_LooseScore)
+_outline: msgspec.json.Decoder[_Outline | None] = msgspec.json.Decoder(_Outline | None)
+_status: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
+_result: msgspec.json.Decoder[GivenResult | None] = msgspec.json.Decoder(GivenResult | None)
+_verdict: msgspec.json.Decoder[_Verdict | None] = msgspec.json.Decoder(_Verdict | None)
 
 
 def of_final_score(body: bytes) -> Given:
@@ -93,7 +113,7 @@ def of_final_score(body: bytes) -> Given:
             return read(body)
         except (msgspec.DecodeError, ValueError, RecursionError):
             continue
-    plain = decode(_final_score, body)
+    plain = decode(_loose_final_score, body)
     results = {task_id: _one(each, task_id) for task_id, each in plain.evaluation_results.items()}
     return _given("", plain.dataset, results)
 
@@ -146,30 +166,28 @@ def _either(given: _ResultOrVerdict | None) -> GivenResult | None:
     return given.result if given.status == "evaluated" else None
 
 
-def _one(value: Any, task_id: str) -> GivenResult | None:
+def _one(value: msgspec.Raw, task_id: str) -> GivenResult | None:
     """Read one result, or one verdict in its place, and say what is wrong with it."""
     place: tuple[str, ...] = ("body", "evaluation_results", task_id)
-    if isinstance(value, dict) and "status" in value and "score" not in value:
-        if value["status"] not in _STATUSES:
+    outline = _read(_outline, value, place)
+    if outline is not None and len(outline.status) and not len(outline.score):
+        if (status := _read(_status, outline.status, (*place, "status"))) not in _STATUSES:
             raise Malformed(f"expected one of {', '.join(_STATUSES)}", (*place, "status"))
-        place = (*place, "result")
-        value = value.get("result") if value["status"] == "evaluated" else None
-    if value is None:
-        return None
-    try:
-        return msgspec.convert(value, GivenResult)
-    except msgspec.ValidationError as error:
-        problem = malformed(str(error))
-        raise Malformed(str(problem), (*place, *problem.location[1:])) from None
+        if status != "evaluated":
+            return None
+        value, place = outline.result, (*place, "result")
+    return _read(_result, value, place)
 
 
-def _of_verdict(value: Any, task_id: str) -> GivenResult | None:
+def _of_verdict(value: msgspec.Raw, task_id: str) -> GivenResult | None:
     """Read one verdict, and say what is wrong with it."""
-    if value is None:
-        return None
+    verdict = _read(_verdict, value, ("body", "evaluation_results", task_id))
+    return verdict.result if verdict is not None and verdict.status == "evaluated" else None
+
+
+def _read(decoder: msgspec.json.Decoder[T], value: msgspec.Raw, place: tuple[str, ...]) -> T:
+    """Decode a part of a body. Raises :class:`~benchhost.errors.Malformed`, which tells where it is wrong."""
     try:
-        verdict = msgspec.convert(value, _Verdict)
-    except msgspec.ValidationError as error:
-        problem = malformed(str(error))
-        raise Malformed(str(problem), ("body", "evaluation_results", task_id, *problem.location[1:])) from None
-    return verdict.result if verdict.status == "evaluated" else None
+        return decode(decoder, memoryview(value))
+    except Malformed as problem:
+        raise Malformed(str(problem), (*place, *problem.location[1:])) from None

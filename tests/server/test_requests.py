@@ -195,6 +195,7 @@ SECRET = "sk-0123456789-do-not-repeat"
             ["body", "submissions", 1, "response"],
         ),
         ("/b/q/final-score", {"evaluation_results": [SECRET]}, ["body", "evaluation_results"]),
+        ("/b/q/final-score", {"evaluation_results": {"q2": None, "q1": SECRET}}, ["body", "evaluation_results", "q1"]),
         (
             "/b/q/final-score",
             {"evaluation_results": {"q1": {"score": SECRET}}},
@@ -215,6 +216,7 @@ SECRET = "sk-0123456789-do-not-repeat"
             {"evaluation_results": {"q1": {"status": "evaluated", "result": {"score": 1, "metrics": {"m": SECRET}}}}},
             ["body", "evaluation_results", "q1", "result", "metrics"],
         ),
+        ("/b/q/v1/score", {"evaluation_results": {"q2": None, "q1": [SECRET]}}, ["body", "evaluation_results", "q1"]),
         (
             "/b/q/v1/score",
             {"evaluation_results": {"q1": {"status": SECRET}}},
@@ -235,6 +237,17 @@ def test_a_wrong_field_is_named_and_what_was_sent_is_not_repeated(host, path, ch
     assert problem["msg"]
     assert set(problem) == {"type", "loc", "msg"}
     assert SECRET.encode() not in answer.body
+
+
+def test_a_number_that_is_out_of_range_is_named_among_many_results(host):
+    result = '{"score":1e999}'
+    for path, wrong, location in (
+        ("final-score", result, ["score"]),
+        ("v1/score", f'{{"status":"evaluated","result":{result}}}', ["result", "score"]),
+    ):
+        answer = host.post(f"/b/q/{path}", f'{{"run_id":"","evaluation_results":{{"q2":null,"q1":{wrong}}}}}'.encode())
+        assert answer.status == 422
+        assert answer.detail[0]["loc"] == ["body", "evaluation_results", "q1", *location]
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "application/jsonx", ""])
