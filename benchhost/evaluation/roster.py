@@ -161,10 +161,12 @@ class Roster:
     def check(self) -> None:
         """Make sure that no plugin is faulty.
 
-        Raises :class:`~benchhost.errors.PluginFault` for the first one that is.
+        Raises :class:`~benchhost.errors.PluginFault`, which tells of every one that is, with the reason of the first.
         """
-        for fault in self.faults():
-            raise PluginFault(fault.reason, f"{fault.entry}: {fault.cause}")
+        if faults := self.faults():
+            causes = "\n".join(f"{fault.entry}: {fault.cause}" for fault in faults)
+            told = causes if len(faults) == 1 else f"{len(faults)} plugins are faulty\n{causes}"
+            raise PluginFault(faults[0].reason, told)
 
     async def close(self) -> None:
         """Let what is under way finish, then end every grader."""

@@ -266,12 +266,14 @@ def test_the_strict_command_fails(plugins):
     assert benchhost("plugins", "--strict", "--only", "good", plugins=plugins).returncode == 0
 
 
-def test_a_strict_server_does_not_start_and_says_why(plugins, tmp_path):
-    flags = ["--only", "good,raises", "--state", str(tmp_path), "--port", "0"]
+def test_a_strict_server_does_not_start_and_says_why_of_every_faulty_plugin(plugins, tmp_path):
+    flags = ["--only", "good,raises,double", "--state", str(tmp_path), "--port", "0"]
     done = benchhost("serve", "--strict", *flags, plugins=plugins)
     assert done.returncode == 1
     assert "RuntimeError: SECRET" in done.stderr
     assert "plugin-raises 1.0" in done.stderr
+    assert "3 plugins are faulty" in done.stderr
+    assert done.stderr.count("the name is also taken by") == 2
 
 
 def test_a_server_that_is_to_serve_what_is_not_installed_does_not_start(plugins, tmp_path):
