@@ -89,3 +89,12 @@ async def test_nobody_waits_for_ever_for_what_is_given_up():
     under_way.over(None)
     assert waiting.cancelled()
     assert under_way.outcome("b").cancelled()
+
+
+async def test_what_has_come_of_each_can_be_asked_for_when_it_is_over():
+    under_way = UnderWay(CLAIMS)
+    under_way.ended([scored("a")])
+    under_way.over(StoreFailed("the disk is full"))
+    assert under_way.result("a") == scored("a")
+    with pytest.raises(StoreFailed, match="the disk is full"):
+        under_way.result("b")
