@@ -82,7 +82,7 @@ def recording(folder: Path) -> Server:
 
 
 def evaluate(effort: Effort) -> list[Row]:
-    """One response a request, of three sizes, durably recorded."""
+    """One response a request, of three sizes, durably recorded; of the smallest also over few and many connections."""
     rows = []
     with running(effort, benchhost, fastapi, recording, limit) as servers:
         for name, size, connections in (("1 KB", 1024, 32), ("100 KB", 100_000, 8), ("5 MB", 5_000_000, 4)):
@@ -96,6 +96,10 @@ def evaluate(effort: Effort) -> list[Row]:
             rows.append(more(f"{what}, per second", ours.per_second, PLAIN, theirs.per_second))
             rows.append(less(f"{what}, p50 in ms", ours.p50, PLAIN, theirs.p50))
             rows.append(less(f"{what}, p99 in ms", ours.p99, PLAIN, theirs.p99))
+        for connections in (8, 128):
+            found = interleaved(effort, servers, "evaluate", 1024, connections)
+            what = f"evaluate 1 KB, {connections} connections, per CPU second"
+            rows += [more(what, found[OURS].per_cpu, other, found[other].per_cpu) for other in (PLAIN, RECORDING)]
     return rows
 
 
