@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from benchhost.cli.ending import ended_as_by_hand
 from benchhost.cli.options import read, settings_options
 from benchhost.cli.run_options import as_json, print_json
 from benchhost.errors import UsageError
@@ -80,7 +81,8 @@ def attack(
     plan = Plan(strategy=strategy, most=sample, guesses=guesses, tenants=tenants or TENANTS, seed=seed)
     settings = read(config, flags)
     log.configure("critical", settings.log_format)
-    report = asyncio.run(attacked(settings, name, dataset, policy, plan))
+    with ended_as_by_hand():
+        report = asyncio.run(attacked(settings, name, dataset, policy, plan))
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

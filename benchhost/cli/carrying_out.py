@@ -10,6 +10,7 @@ import msgspec
 import uvloop
 
 from benchhost.cli.display import tell, warnings_told, watch
+from benchhost.cli.ending import ended_as_by_hand
 from benchhost.cli.run_options import print_json
 from benchhost.cli.session import Session
 from benchhost.cli.stored import opened_store
@@ -37,21 +38,19 @@ def carry_out(session: Session, *, as_json: bool, state: str) -> int:
 
     ``state`` are the flags by which another command finds the same state folder.
     """
-    # Until the run itself listens, the signal that ends a process is to close what is open, as Ctrl-C does.
     interrupts = signal.getsignal(signal.SIGINT)
-    ends = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        # A sixth less CPU than the loop of the standard library, for a run that mostly waits for a model.
-        with warnings_told(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            outcome, other = runner.run(_carry_out(session))
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing left to be stopped
-        _show(outcome, other, session.options, as_json=as_json, state=state)
+        with ended_as_by_hand():  # until the run itself listens
+            # A sixth less CPU than the loop of the standard library, for a run that mostly waits for a model.
+            with warnings_told(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                outcome, other = runner.run(_carry_out(session))
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing left to be stopped
+            _show(outcome, other, session.options, as_json=as_json, state=state)
     except KeyboardInterrupt:
         tell("Stopped before the first task.")
         return ExitCode.INCOMPLETE
     finally:
         signal.signal(signal.SIGINT, interrupts)
-        signal.signal(signal.SIGTERM, ends)
     return outcome.exit_code
 
 

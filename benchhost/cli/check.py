@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from benchhost.cli.ending import ended_as_by_hand
 from benchhost.cli.options import read, settings_options
 from benchhost.cli.run_options import as_json, print_json
 
@@ -75,7 +76,8 @@ def check(name: str, config: Path | None, as_json: bool, everything: bool, **fla
                 sandboxed=sandboxed,
             )
 
-    report = asyncio.run(carry_out())
+    with ended_as_by_hand():
+        report = asyncio.run(carry_out())
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

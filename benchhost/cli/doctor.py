@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from benchhost.cli.ending import ended_as_by_hand
 from benchhost.cli.options import TakesSettings, read, settings_options
 from benchhost.cli.run_options import as_json, print_json
 
@@ -34,7 +35,8 @@ def doctor(as_json: bool, config: Path | None, **flags: Any) -> None:
 
     settings = read(config, flags)
     log.configure("critical", settings.log_format)  # what is wrong is told below
-    found = asyncio.run(_examine(settings, config, quiet=as_json))
+    with ended_as_by_hand():
+        found = asyncio.run(_examine(settings, config, quiet=as_json))
     if as_json:
         print_json({"checks": msgspec.to_builtins(found)})
     sys.exit(1 if any(each.outcome == "problem" for each in found) else 0)

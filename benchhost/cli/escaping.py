@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from benchhost.cli.ending import ended_as_by_hand
 from benchhost.cli.options import read, settings_options
 from benchhost.cli.run_options import as_json, print_json
 from benchhost.errors import UsageError
@@ -40,7 +41,8 @@ def escape_suite(
     out, or of which nothing is known, the exit code is 1.
     """
     settings = read(config, flags)
-    described, findings = asyncio.run(_attack(settings, only, isolation, quiet=as_json))
+    with ended_as_by_hand():
+        described, findings = asyncio.run(_attack(settings, only, isolation, quiet=as_json))
     if as_json:
         print_json({"isolation": described, "attacks": msgspec.to_builtins(findings)})
     else:

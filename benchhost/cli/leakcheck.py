@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from benchhost.cli.ending import ended_as_by_hand
 from benchhost.cli.options import read, settings_options
 from benchhost.cli.run_options import as_json, print_json
 
@@ -42,7 +43,8 @@ def leakcheck(name: str, sample: int, seed: int, config: Path | None, as_json: b
 
     settings = read(config, flags)
     log.configure("critical", settings.log_format)  # hooks that fail do so on purpose
-    report = asyncio.run(search(settings, name, most=sample, seed=seed))
+    with ended_as_by_hand():
+        report = asyncio.run(search(settings, name, most=sample, seed=seed))
     if as_json:
         print_json(msgspec.to_builtins(report, str_keys=True))
     else:

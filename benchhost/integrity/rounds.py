@@ -362,7 +362,7 @@ def _place(seen: Seen, scanner: Scanner, sighting: Sighting) -> str:
     if _sees(scanner, sighting, b"\n".join(b": ".join(header) for header in seen.headers).decode("latin-1")):
         return "headers"
     for line in seen.body.splitlines():
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             content = msgspec.json.decode(line.removeprefix(b"data: "))
             if isinstance(content, dict):
                 for path, value in fields(content):

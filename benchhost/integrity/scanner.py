@@ -14,7 +14,8 @@ import html
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from urllib.parse import unquote_plus
 
 import msgspec
@@ -140,14 +141,14 @@ def _decoded(text: str) -> Iterator[str]:
         yield html.unescape(text)
     for run in _BASE64.findall(text):
         body = run.rstrip("=").replace("-", "+").replace("_", "/")
-        yield from _as_text(lambda body=body: base64.b64decode(body + "=" * (-len(body) % 4)))
+        yield from _as_text(partial(base64.b64decode, body + "=" * (-len(body) % 4)))
     for run in _HEX.findall(text):
-        yield from _as_text(lambda run=run: binascii.unhexlify(run))
+        yield from _as_text(partial(binascii.unhexlify, run))
 
 
-def _as_text(decode: object) -> Iterator[str]:
+def _as_text(decode: Callable[[], bytes]) -> Iterator[str]:
     try:
-        yield decode().decode()  # type: ignore[operator]
+        yield decode().decode()
     except ValueError:  # it only looked as if it were encoded
         return
 

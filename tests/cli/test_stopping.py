@@ -121,3 +121,25 @@ def test_a_signal_before_the_first_task_ends_the_command_and_records_nothing(lau
     process.send_signal(number)
     _out, err = process.communicate(timeout=WITHIN)
     assert (process.returncode, "Traceback" in err) == (4, False), err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "command, folder",
+    [(("leakcheck", "arithmetic"), "leakcheck-*"), (("sandbox", "escape-suite"), "benchhost-sandboxes-*/sandboxes/*")],
+    ids=["leakcheck", "escape-suite"],
+)
+def test_a_command_that_is_ended_leaves_no_folder_behind(launch, tmp_path, monkeypatch, command, folder, number):
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    process = launch(*command)
+    end = time.monotonic() + WITHIN
+    while not list(place.glob(folder)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=WITHIN)
+    assert (process.returncode, out, err.strip()) == (1, "", "Aborted!")
+    assert list(place.iterdir()) == []

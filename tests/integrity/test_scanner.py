@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchhost.integrity.caller import Seen
+from benchhost.integrity.rounds import _place
 from benchhost.integrity.scanner import FRAGMENT, SHORTEST, Scanner, Secret
 
 LONG = "The treasure lies under the third oak, forty-two steps north of the old mill's wheel; dig at dawn."
@@ -92,3 +94,19 @@ def test_nothing_is_said_of_what_callers_may_see_anyway():
 def test_an_answer_without_anything_hidden_is_clean():
     scanner = Scanner([secret("Rosebud1941"), secret(LONG), secret(1234567)])
     assert not scanner.scan('{"score": 0.5, "evaluation_id": "1f2e3d4c5b6a79881f2e3d4c5b6a7988", "at": 1764120000.25}')
+
+
+@pytest.mark.parametrize(
+    "body, place",
+    [
+        (b'{"told": {"by": "%s"}}', "told.by"),
+        (b'"\xff %s"', "body"),
+        (b"[" * 3000 + b"%s", "body"),
+    ],
+    ids=["json", "not UTF-8", "deep"],
+)
+def test_where_a_leak_stands_is_said_whatever_the_answer_is(body, place):
+    scanner = Scanner([Secret("d", "t", "answer", "quetzalcoatl")])
+    seen = Seen(200, [(b"content-type", b"application/json")], body % b"quetzalcoatl")
+    [sighting] = scanner.scan(seen.text)
+    assert _place(seen, scanner, sighting) == place

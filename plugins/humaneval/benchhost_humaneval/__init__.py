@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -34,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``data`` is the path of ``HumanEval.jsonl.gz``, or of a file like it; ``seconds`` what a program may take."""
 
     data: Path
-    seconds: float = 3.0
+    seconds: Annotated[float, msgspec.Meta(gt=0)] = 3.0
 
 
 class Problem(Task, kw_only=True):

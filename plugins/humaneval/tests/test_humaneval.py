@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from importlib_metadata import entry_points
 
@@ -113,6 +114,11 @@ def test_a_response_continues_the_prompt_or_holds_code_in_a_fence(problems):
     answer = "Sure:\n```python\ndef has_close_elements(numbers, threshold):\n    return True\n```\nDone."
     assert programs(problem.question, problem.entry_point, answer)[-1].endswith("    return True\n")
     assert programs(problem.question, problem.entry_point, "    pass\n") == [problem.question + "    pass\n"]
+
+
+def test_a_program_has_some_time():
+    with pytest.raises(msgspec.ValidationError, match=r"> 0\.0 - at `\$\.seconds`"):
+        msgspec.convert({"data": PROBLEMS, "seconds": 0.0}, Settings)
 
 
 def test_a_file_that_is_none_is_said_to_be_none(tmp_path):

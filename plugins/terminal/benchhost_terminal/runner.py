@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from benchhost import Context, GenerationResult, GenerationStatus, Model, Runner, Task
@@ -18,7 +20,7 @@ LONGEST_TOLD = 4000
 class Params(msgspec.Struct):
     """``turns`` is how often the model may have something run."""
 
-    turns: int = 20
+    turns: Annotated[int, msgspec.Meta(ge=1)] = 20
 
 
 class Shell(Runner[Task]):

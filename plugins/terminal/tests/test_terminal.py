@@ -11,10 +11,13 @@ import pytest
 
 from benchhost import Result, Submission
 from benchhost.contract import SandboxSpec, public
+from benchhost.errors import UsageError
+from benchhost.runner.plugins import runner_of
 from benchhost.sandbox import open_provider
 from benchhost.scoring import code_blocks
 from benchhost_terminal import CWD, PROBLEM, Terminal
 from benchhost_terminal.jobs import jobs
+from benchhost_terminal.runner import Shell
 
 pytestmark = pytest.mark.anyio
 
@@ -116,6 +119,11 @@ async def test_a_script_that_was_submitted_is_run_in_the_sandbox(attempt):
     async for _ in Terminal().place_submission(job, submission, sandbox):
         pass
     assert (await judged(job, sandbox)).passed
+
+
+def test_a_model_has_at_least_one_turn():
+    with pytest.raises(UsageError, match="turns"):
+        runner_of(Shell, {"turns": "0"})
 
 
 def test_every_job_is_sound(tmp_path):
