@@ -153,6 +153,10 @@ class Roster:
                     raise unavailable(fault) from None
             raise UnknownBenchmark("No benchmark of that name is installed.") from None
 
+    def serves(self, benchmark: HostedBenchmark) -> bool:
+        """Say whether a benchmark is served still, and was not replaced by a reload."""
+        return self._installation.benchmarks.get(benchmark.name) is benchmark
+
     def faults(self) -> list[Fault]:
         """List what is wrong with the plugins that cannot be served, as far as it is known by now."""
         found = [benchmark.fault for benchmark in self if benchmark.fault is not None]

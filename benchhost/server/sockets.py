@@ -280,6 +280,8 @@ class Sockets:
             return
         try:
             frame = await socket.first_frame(host.settings.socket_timeout)
+            if admitted.benchmark is not None and not host.roster.serves(admitted.benchmark):
+                admitted = await admit(scope, host)  # the plugins were reloaded meanwhile, and what let it in may be gone
             benchmark = await served(host, admitted)
             with benchmark.in_use():
                 await handler(Conversation(host, pinned(scope, admitted), benchmark, socket, frame))

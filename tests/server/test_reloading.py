@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -175,6 +176,19 @@ async def test_many_reloads_at_once_end_with_the_newest_plugins(server, session)
     assert server.said().count("plugins reloaded") <= 5
     await only_new_graders(server, plugins=4)
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("server", ["1"], indirect=True)
+async def test_a_socket_that_says_what_it_wants_after_a_reload_is_served_by_the_new_plugin(server, vals):
+    async with vals.ValsClient(f"{server.url}/b/upgraded").connect("/ws/evaluate-response") as socket:
+        install(server.folder, "upgraded", "2.0")
+        reload(server)
+        await reloads(server, 1)
+        await asyncio.sleep(2.0)  # by now, what nobody uses is gone
+        await socket.send(json.dumps({"task_id": "0", "response": "x"}))
+        chunk = json.loads(await socket.recv())
+    assert (chunk["type"], chunk["data"]["feedback"]) == ("result", "2.0")
+    await only_new_graders(server, plugins=4)
 
 
 def test_there_must_be_a_server_to_reload(tmp_path):
