@@ -34,6 +34,9 @@ from benchhost.store import Evaluation, Store
 
 _log = get_logger()
 
+GATES = 256
+"""The gates that are kept, whether anybody is in or not; where a tenant has a limit, each is an open file."""
+
 Judge = Callable[[Tell], Awaitable[None]]
 """Judges what is under way, and tells what comes of it."""
 
@@ -160,6 +163,7 @@ class Evaluator:
             except Busy:
                 scored = await self._scored(list(new))
                 new = {id_: claim for id_, claim in claims.items() if id_ not in self._running and id_ not in scored}
+                gate = self.gate(benchmark, context.tenant)  # nobody was in, and it may have been let go of
                 gate.enter(len(new))
             others = claims.keys() - new.keys() - scored.keys() if len(new) < len(claims) else ()
             joined = [self._running[id_].outcome(id_) for id_ in others]
@@ -204,17 +208,26 @@ class Evaluator:
             await asyncio.gather(*judging, return_exceptions=True)
 
     def gate(self, benchmark: HostedBenchmark, tenant: str) -> Gate:
-        """Find the gate of a tenant, which stands before that of the benchmark."""
+        """Find the gate of a tenant, which stands before that of the benchmark. It is to be entered at once."""
         limits = self._limits
         name = benchmark.name
         gate = self._gates.get((name, tenant))
         if gate is None:
+            if len(self._gates) >= GATES:
+                self._close_idle_gates()
             whole = self._gates.get((name, None))
             if whole is None:
                 whole = self._gates[name, None] = Gate(name, limits, limits.running)
             most = min(limits.running, limits.running_per_tenant or limits.running)
             gate = self._gates[name, tenant] = Gate(name, limits, most, tenant=tenant, before=whole)
         return gate
+
+    def _close_idle_gates(self) -> None:
+        """Let go of the gates of tenants who have nothing under way: there may be any number of them in time."""
+        for (name, tenant), gate in list(self._gates.items()):
+            if tenant is not None and gate.idle:
+                del self._gates[name, tenant]
+                gate.close()
 
     def _claim(self, benchmark: HostedBenchmark, context: Context, submission: Submission | Work) -> Evaluation:
         return Claimant(benchmark, context, self._owner).claim(submission.task, judged_of(submission))

@@ -66,6 +66,16 @@ class Gate:
         """How many wait here to run."""
         return sum(map(len, self._waiters.values()))
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is in, and nobody has waited so lately that it still looks for slots."""
+        return not self._entered and not self._polling
+
+    def close(self) -> None:
+        """Let go of what it shares with other processes; it must be idle, and nobody may enter any more."""
+        if self._slots is not None:
+            self._slots.close()
+
     def enter(self, number: int, tenant: str = "") -> None:
         """Count evaluations as begun: those that do not run yet are queued.
 

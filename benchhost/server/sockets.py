@@ -281,7 +281,7 @@ class Sockets:
         try:
             frame = await socket.first_frame(host.settings.socket_timeout)
             if admitted.benchmark is not None and not host.roster.serves(admitted.benchmark):
-                admitted = await admit(scope, host)  # the plugins were reloaded meanwhile, and what let it in may be gone
+                admitted = await admit(scope, host)  # the plugins were reloaded: what let it in may be gone by now
             benchmark = await served(host, admitted)
             with benchmark.in_use():
                 await handler(Conversation(host, pinned(scope, admitted), benchmark, socket, frame))

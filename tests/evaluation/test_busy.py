@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+from pathlib import Path
 
 import pytest
 
 from benchhost.errors import Busy
+from benchhost.evaluation import evaluator
 
 pytestmark = pytest.mark.anyio
 
@@ -22,6 +25,22 @@ async def test_when_to_come_back_is_reckoned_from_the_evaluations_of_batches_too
             await hub.judge("plain", "good")
         gate.leave(104)
         assert refused.value.retry_after > 0.28 * 101 / 4
+
+
+async def test_tenants_who_have_nothing_under_way_hold_no_files_open(open_hub, misbehaving, tmp_path, monkeypatch):
+    def slots() -> list[str]:
+        return [path for each in Path("/proc/self/fd").iterdir() if (path := os.path.realpath(each)).endswith(".slots")]
+
+    monkeypatch.setattr(evaluator, "GATES", 8)
+    limits = {"running": 4, "running_per_tenant": 1, "workers": 2, "folder": tmp_path / "slots"}
+    async with open_hub(tmp_path, misbehaving, limits, only=["plain"]) as hub:
+        slow = [asyncio.create_task(hub.judge("plain", "slow", run=str(n), tenant="waits")) for n in range(3)]
+        await asyncio.sleep(0)
+        for number in range(40):
+            assert (await hub.judge("plain", "good", tenant=f"tenant {number}")).status == "scored"
+        assert len(slots()) <= 8
+        assert [each.status for each in await asyncio.gather(*slow)] == ["scored"] * 3
+        assert (await hub.judge("plain", "good", run="again", tenant="tenant 0")).status == "scored"
 
 
 @pytest.fixture(scope="module")
