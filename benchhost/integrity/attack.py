@@ -103,8 +103,8 @@ async def attack(
     """Attack a dataset, first without a policy and then with ``policy``, or the one in force when there is none.
 
     Raises :class:`~benchhost.errors.NotOffered` when the benchmark has no text responses and references, by which
-    the attack is measured, :class:`~benchhost.errors.UsageError` when no policy is in force, and
-    :class:`~benchhost.errors.SettingsError` when that of the settings cannot be read.
+    the attack is measured, :class:`~benchhost.errors.UsageError` when no policy is in force or no task has a
+    reference, and :class:`~benchhost.errors.SettingsError` when that of the settings cannot be read.
     """
     read_probing(settings.probing)  # what is wrong with it is told before the attack that goes without
     plan = plan or Plan()
@@ -143,6 +143,8 @@ async def _attacked(settings: Settings, name: str, dataset: str, policy: Probing
                     "setting `probing`), or say which to try, such as --attempts 3"
                 )
             answers = await _answers(benchmark, dataset, plan.most, plan.seed)
+            if not answers:
+                raise UsageError(f"no task of {name}/{dataset} that would be attacked has a reference response")
             known = sorted(set(answers.values()))
             keys = [await key_of(host, f"{TENANT}-{number}") for number in range(plan.attackers)]
             attacker = Attacker(caller, keys, name, dataset, held, plan.guesses * len(answers))

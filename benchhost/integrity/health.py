@@ -96,6 +96,8 @@ class _Examination:
         ids = self._benchmark.catalogue(dataset).ids
         chosen = ids if most is None else sample(ids, most, self._seed)
         self._extents[dataset] = Extent(len(ids), len(chosen))
+        if not ids:
+            self._checks["loads"].find(Finding("it has no tasks: is the file empty?", dataset), "warned")
         results: dict[str, PublicResult] = {}
         containment = Containment(dataset)
         queue = iter(chosen)

@@ -54,9 +54,14 @@ def failure_of(error: BaseException) -> Failure:
 
 def describe(error: BaseException) -> str:
     """Say an exception in one line: type, message, and the same of each of its causes. No secret is in it."""
-    said = [f"{type(each).__name__}: {' '.join(str(each).split())}".rstrip(": ") for each in chain(error)]
+    said = [f"{type(each).__name__}: {_said(each)}".rstrip(": ") for each in chain(error)]
     text = str(mask(" ← ".join(said)))
     return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"
+
+
+def gist(text: str) -> str:
+    """Return what a traceback says in the end, which is what was raised; of any other text, all of it."""
+    return text.strip().rpartition("\n")[2] if text.startswith("Traceback ") else text
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -70,6 +75,13 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             each = each.exceptions[0]
         else:
             each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+
+
+def _said(error: BaseException) -> str:
+    """Say an exception in one line. What a hook raised comes as a traceback, of which the end says most."""
+    whole = str(error)
+    first = gist(whole)
+    return " ".join((whole if first == whole else f"{first} ← {whole}").split())
 
 
 _CHRONIC = (ContextOverflow, ContentFiltered)

@@ -14,6 +14,7 @@ from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.evaluation.requests import Context
 from benchhost.evaluation.requests import Submission as Judged
 from benchhost.runner.config import SourceKind
+from benchhost.runner.failures import gist
 from benchhost.runner.instances import LONGEST_WAIT, Bench, LocalInstances, refused
 from benchhost.runner.source import DECLINED, Instances, Submission, Verdict, Verdicts
 from benchhost.store import Evaluation
@@ -175,8 +176,10 @@ class LocalSource:
         elif evaluation.status == "error":
             verdict.status = EvaluationStatus.JUDGE_ERROR
             verdict.kind = _kind(evaluation)
-            cause = (evaluation.cause,) if self._trusted and evaluation.cause else ()
-            verdict.errors = (*evaluation.errors, *cause)
+            verdict.errors = tuple(evaluation.errors)
+            if self._trusted and evaluation.cause:
+                title = verdict.errors[0].partition(".")[0] if verdict.errors else GradingFailed.title
+                verdict.errors = (f"{title}: {gist(evaluation.cause)}", *verdict.errors, evaluation.cause)
         else:
             verdict.status = EvaluationStatus.INFRA_ERROR
             verdict.kind = evaluation.status

@@ -18,6 +18,7 @@ from benchhost.cli.preflight import preflight
 from benchhost.contract import Completion
 from benchhost.errors import ModelUnavailable
 from benchhost.runner.config import RunConfig
+from benchhost.testing import install_plugin
 
 ARITHMETIC = ("run", "arithmetic", "--limit", "6")
 
@@ -474,3 +475,33 @@ def test_a_limit_on_the_cost_is_refused_before_the_first_task_when_nobody_knows_
     assert benchhost("runs", "show", "priced").code == 2, "nothing was recorded"
     (tmp_path / "prices.json").write_text('{"double/*": {"input": 1, "output": 1}}')
     assert benchhost(*call, "--prices", "prices.json").code == 0
+
+
+@pytest.mark.parametrize(
+    "hook, told",
+    [
+        ("evaluate_response", "The benchmark's hook raised an exception: KeyError: 'the cause'"),
+        ("prompt", "HookRaised: KeyError: 'the cause' ← Traceback (most recent call last): "),
+    ],
+)
+def test_what_a_hook_raised_is_the_first_that_is_said_of_it(benchhost, tmp_path, monkeypatch, hook, told) -> None:
+    source = f"""
+from benchhost import Benchmark, Result, Task
+
+
+class Plugin(Benchmark[Task]):
+    def load_datasets(self):
+        return {{"default": [Task(id="a", question="?")]}}
+
+    def evaluate_response(self, task, response):
+        return Result(score=0.0)
+
+    def {hook}(self, task, *_):
+        raise KeyError("the cause")
+"""
+    install_plugin(tmp_path, "raising", source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    benchhost("run", "raising", "--model", "scripted/echo", "--run-id", "r")
+    [error] = benchhost("runs", "errors", "r", "--json").json["errors"]
+    assert error["message"].startswith(told)

@@ -30,7 +30,7 @@ class Plugin(Benchmark[Riddle]):
 
     def load_datasets(self):
         tasks = [Riddle(id=f"r{n}", question=f"{n}?", answer=str(n % 8)) for n in range(24)]
-        return {"default": tasks, "guarded": tasks}
+        return {"default": tasks, "guarded": tasks, "unknown": []}
 
     def evaluate_response(self, task, response):
         return Result(score=float(response.text == task.answer))
@@ -118,8 +118,13 @@ async def test_a_policy_that_cannot_be_read_is_told_before_anything_is_attacked(
 
 
 async def test_a_dataset_of_a_strange_name_that_there_is_not_is_told(attacked):
-    with pytest.raises(UnknownDataset, match="Available datasets: default, guarded"):
+    with pytest.raises(UnknownDataset, match="Available datasets: default, guarded, unknown"):
         await attacked(Probing(attempts=1), 'a"b')
+
+
+async def test_nothing_is_said_of_a_dataset_whose_answers_nobody_knows(attacked):
+    with pytest.raises(UsageError, match="no task of riddles/unknown that would be attacked has a reference response"):
+        await attacked(Probing(attempts=1), "unknown")
 
 
 async def test_an_attack_is_measured_by_references(attacked):

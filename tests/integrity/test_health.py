@@ -65,6 +65,14 @@ async def test_a_sound_benchmark_passes_every_check_that_concerns_it(opened):
     assert (report.datasets["default"].tasks, report.datasets["default"].examined) == (12, 12)
 
 
+async def test_a_dataset_without_tasks_is_warned_of(opened):
+    async with opened("def load_datasets(self):\n    return {'default': []}") as benchmark:
+        report = await examine(benchmark)
+    [loads] = [each for each in report.checks if each.check == "loads"]
+    assert (loads.outcome, loads.found, loads.findings[0].dataset) == ("warned", 1, "default")
+    assert loads.findings[0].said == "it has no tasks: is the file empty?"
+
+
 async def test_a_hook_that_raises_is_named_with_its_task_and_its_traceback(opened):
     async with opened("def prompt(self, task):\n    raise KeyError(task.id)") as benchmark:
         report = await examine(benchmark)
