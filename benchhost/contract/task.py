@@ -48,25 +48,19 @@ class Task(msgspec.Struct, kw_only=True):
 def public_fields(task_type: type[Task]) -> tuple[tuple[str, str], ...]:
     """Return ``(attribute, name on the wire)`` of every field that callers may see, in field order.
 
-    Raises ``NameError`` when an annotation cannot be resolved.
+    Raises ``NameError`` when an annotation cannot be resolved, and ``TypeError`` when :data:`Public` marks a part of
+    a field's type, which would show nothing.
     """
-    hints = get_type_hints(task_type, include_extras=True)
-    return tuple(
-        (field.name, field.encode_name)
-        for field in msgspec.structs.fields(task_type)
-        if field.name in ALWAYS_PUBLIC or _is_marked(hints[field.name], _PUBLIC)
-    )
+    return _marked(task_type, _PUBLIC, ALWAYS_PUBLIC)
 
 
 @functools.cache
 def placed_fields(task_type: type[Task]) -> tuple[tuple[str, str], ...]:
-    """Return ``(attribute, name on the wire)`` of every field that is marked :data:`Placed`, in field order."""
-    hints = get_type_hints(task_type, include_extras=True)
-    return tuple(
-        (field.name, field.encode_name)
-        for field in msgspec.structs.fields(task_type)
-        if _is_marked(hints[field.name], _PLACED)
-    )
+    """Return ``(attribute, name on the wire)`` of every field that is marked :data:`Placed`, in field order.
+
+    Raises what :func:`public_fields` raises.
+    """
+    return _marked(task_type, _PLACED)
 
 
 def public(task: Task) -> dict[str, Any]:
@@ -77,7 +71,22 @@ def public(task: Task) -> dict[str, Any]:
     return {name: getattr(task, attribute) for attribute, name in public_fields(type(task))}
 
 
+def _marked(task_type: type[Task], mark: _Mark, others: tuple[str, ...] = ()) -> tuple[tuple[str, str], ...]:
+    """Find the fields of which the whole type has the mark, and the ``others``."""
+    hints = get_type_hints(task_type, include_extras=True)
+    found = []
+    for field in msgspec.structs.fields(task_type):
+        hint = hints[field.name]
+        if field.name in others or _is_marked(hint, mark):
+            found.append((field.name, field.encode_name))
+        elif _is_marked_inside(hint, mark):
+            raise TypeError(f"{field.name}: {mark} has to be around the whole type, as in {mark}[str | None]")
+    return tuple(found)
+
+
 def _is_marked(hint: Any, mark: _Mark) -> bool:
-    if get_origin(hint) is Annotated:
-        return any(each is mark for each in get_args(hint)[1:])
-    return False
+    return get_origin(hint) is Annotated and any(each is mark for each in get_args(hint)[1:])
+
+
+def _is_marked_inside(hint: Any, mark: _Mark) -> bool:
+    return any(_is_marked(part, mark) or _is_marked_inside(part, mark) for part in get_args(hint))

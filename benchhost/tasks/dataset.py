@@ -144,7 +144,7 @@ def _unusable(name: str, task: Task, failure: Exception) -> PluginFault:
         public_fields(type(task))
     except Exception as error:
         kind = type(task).__name__
-        return PluginFault("invalid-task", f"{where} is a {kind}, whose annotations cannot be resolved: {error}")
+        return PluginFault("invalid-task", f"{where} is a {kind}, whose annotations cannot be used: {error}")
     said = str(failure)
     if not said.startswith("Encoding objects of type "):  # only this text is known to name a type and no value
         said = type(failure).__name__

@@ -158,7 +158,17 @@ def test_annotations_that_cannot_be_resolved_are_a_fault_of_the_type():
 
     fault = fault_of(Missing(id="1", question="?"))
     assert fault.reason == "invalid-task"
-    assert "is a Missing, whose annotations cannot be resolved: name 'NotImported' is not defined" in str(fault)
+    assert "is a Missing, whose annotations cannot be used: name 'NotImported' is not defined" in str(fault)
+
+
+@pytest.mark.parametrize("kind", [Public[str] | None, list[Public[str]], dict[str, tuple[Public[int] | None, ...]]])
+def test_a_mark_that_is_not_around_the_whole_type_of_a_field_is_a_fault(kind):
+    part = msgspec.defstruct("Part", [("clue", kind, None)], bases=(Task,), kw_only=True)
+    fault = fault_of(part(id="p", question="?"))
+    assert fault.reason == "invalid-task"
+    assert "the task 'p' is a Part, whose annotations cannot be used: clue: Public has to be around" in str(fault)
+    whole = msgspec.defstruct("Whole", [("clue", Public[kind], None)], bases=(Task,), kw_only=True)
+    assert b'"clue"' in index("default", [whole(id="p", question="?")]).public[0]
 
 
 def test_what_the_authors_iterable_raises_is_passed_on():
