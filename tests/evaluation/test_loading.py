@@ -318,11 +318,15 @@ fork, short = os.fork, Path(__file__).with_name("short")
 zygote = os.getpid()
 
 def _fork():
-    if short.exists() and WHERE:
-        with short.open("a") as tries:
-            tries.write("tried ")
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    return fork()
+    if not WHERE:
+        return fork()
+    try:
+        tries = os.open(short, os.O_WRONLY | os.O_APPEND)  # which does not bring back what was just removed
+    except FileNotFoundError:
+        return fork()
+    os.write(tries, b"tried ")
+    os.close(tries)
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 os.fork = _fork
 """
