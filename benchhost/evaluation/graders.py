@@ -137,6 +137,8 @@ class Graders:
                 await grader.open(self._load_timeout)
             except PluginFault as fault:
                 raise self._not_again(fault) from fault
+            except asyncio.CancelledError:  # by `close`; whoever waits for it was cancelled by nobody
+                raise GraderDied(f"{self._name} is no longer served, so no grader of it is started") from None
             self._add(grader)
             return grader
         finally:

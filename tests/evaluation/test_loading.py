@@ -233,6 +233,30 @@ async def test_a_grader_that_dies_at_every_later_load_makes_errors_and_no_proces
             await asyncio.sleep(0.05)
 
 
+async def test_what_waits_for_a_grader_when_the_plugin_is_let_go_of_is_an_error_and_not_cancelled(open_hub, tmp_path):
+    install_plugin(
+        tmp_path / "plugins",
+        "later",
+        HEAD
+        + "from pathlib import Path\n"
+        + "mark = Path(__file__).with_name('mark')\n"
+        + "if mark.exists(): time.sleep(60)\n"
+        + "mark.touch()\n"
+        + "Plugin = Good\n",
+    )
+    async with open_hub(tmp_path, tmp_path / "plugins", only=["later"]) as hub:
+        await hub.roster.loaded()
+        benchmark = hub.roster.get("later")
+        [grader] = benchmark._graders.processes
+        grader.kill()
+        judging = asyncio.create_task(hub.judge("later", "x", task="1"))
+        await asyncio.sleep(0.5)
+        benchmark.close()
+        evaluation = await judging
+        assert evaluation.status == "error"
+        assert "no longer served" in evaluation.cause
+
+
 def benchhost(*arguments: str, plugins: Path, **kwargs) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "benchhost", *arguments],
