@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -153,7 +154,8 @@ async def admit(scope: Scope, host: Host) -> Admitted:
         return Admitted(Caller(), benchmark, False, name, rest)
     public = is_public(name, rest)
     try:
-        caller = await _caller(scope, host, benchmark)
+        with nullcontext() if benchmark is None else benchmark.in_use():  # who knows the caller may be slow to answer
+            caller = await _caller(scope, host, benchmark)
     except Exception:  # a benchmark's rule may fail in any way; what is public is then told as to a stranger
         if not public:
             raise

@@ -9,11 +9,17 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import aiohttp
 import psutil
 import pytest
 
+from benchhost.access import Caller
+from benchhost.evaluation.roster import Hosting, Roster
+from benchhost.server.auth import admit
+from benchhost.server.policy import policy_of
+from benchhost.settings import Settings
 from benchhost.testing import install_plugin, serving
 
 pytestmark = pytest.mark.anyio
@@ -189,6 +195,32 @@ async def test_a_socket_that_says_what_it_wants_after_a_reload_is_served_by_the_
         chunk = json.loads(await socket.recv())
     assert (chunk["type"], chunk["data"]["feedback"]) == ("result", "2.0")
     await only_new_graders(server, plugins=4)
+
+
+async def test_a_reload_waits_for_those_of_whom_it_is_not_known_yet_who_they_are():
+    known = asyncio.Event()
+
+    class SlowToKnow:
+        policy = policy_of(Settings())
+
+        async def identify(self, headers) -> Caller:
+            await known.wait()
+            return Caller()
+
+    roster = Roster(Hosting(only=["arithmetic"]))
+    await roster.open()
+    await roster.loaded()
+    benchmark = roster.get("arithmetic")
+    host = SimpleNamespace(roster=roster, gatekeeper=SlowToKnow())
+    admitting = asyncio.create_task(admit({"path": "/b/arithmetic/v1/evaluate", "headers": []}, host))
+    await asyncio.sleep(0)
+    draining = asyncio.create_task(benchmark.drain(10.0))
+    await asyncio.sleep(0.1)
+    assert not draining.done()
+    known.set()
+    assert (await admitting).benchmark is benchmark
+    await draining
+    await roster.close()
 
 
 def test_there_must_be_a_server_to_reload(tmp_path):
