@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 
@@ -21,7 +23,8 @@ class Environment(msgspec.Struct, kw_only=True, frozen=True):
     ``problem_path`` is where the problem statement lies in it, ``cwd`` the directory to work in, and
     ``agent_timeout`` the seconds that an agent may take.
 
-    Raises ``ValueError`` unless exactly one of ``image`` and ``snapshot`` is given.
+    Raises ``ValueError`` unless exactly one of ``image`` and ``snapshot`` is given, and for a timeout that is no finite
+    number of seconds, 0 or more.
     """
 
     image: str | None = None
@@ -34,3 +37,5 @@ class Environment(msgspec.Struct, kw_only=True, frozen=True):
     def __post_init__(self) -> None:
         if (self.image is None) == (self.snapshot is None):
             raise ValueError("an Environment is made from an image or from a snapshot: give exactly one of the two")
+        if isinstance(self.agent_timeout, int | float) and not 0 <= self.agent_timeout < math.inf:
+            raise ValueError(f"agent_timeout must be a finite number of seconds, 0 or more, not {self.agent_timeout!r}")

@@ -65,6 +65,16 @@ async def test_a_sound_benchmark_passes_every_check_that_concerns_it(opened):
     assert (report.datasets["default"].tasks, report.datasets["default"].examined) == (12, 12)
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])
+async def test_an_agent_has_a_time_that_there_is(opened, seconds):
+    environment = f"Environment(image='host', problem_path='/p', cwd='/', agent_timeout=float('{seconds}'))"
+    async with opened(f"def retrieve_task(self, task):\n    return {environment}") as benchmark:
+        report = await examine(benchmark, most=1)
+    [hooks] = [each for each in report.checks if each.check == "hooks-answer"]
+    assert hooks.outcome == "failed"
+    assert "agent_timeout must be a finite number of seconds, 0 or more, not" in hooks.findings[0].said
+
+
 async def test_a_dataset_without_tasks_is_warned_of(opened):
     async with opened("def load_datasets(self):\n    return {'default': []}") as benchmark:
         report = await examine(benchmark)

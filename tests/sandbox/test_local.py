@@ -299,6 +299,8 @@ async def test_a_config_that_cannot_be_is_told(config, wrong):
     [
         (SandboxSpec(network="open"), "network"),
         (SandboxSpec(resources=Resources(gpu=1)), "GPU"),
+        (SandboxSpec(resources=Resources(memory=2**70)), "1,000,000 GB of memory and of disk at most"),
+        (SandboxSpec(resources=Resources(disk=2**70)), "1,000,000 GB of memory and of disk at most"),
         (SandboxSpec(resources=Resources(disk=0)), "GB"),
         (SandboxSpec(resources=Resources(memory=0)), "GB"),
     ],

@@ -25,6 +25,9 @@ from benchhost.sandbox.local.sandbox import LocalSandbox
 
 SNAPSHOTS = "snapshots"
 
+MOST_GB = 1_000_000
+"""The most memory, and the most disk, that a sandbox may be asked for: of more, the kernel could not keep the limit."""
+
 
 class LocalProvider(Provider):
     """Sandboxes of a folder on this machine, opened with what :mod:`benchhost.sandbox.local.config` says."""
@@ -73,6 +76,8 @@ class LocalProvider(Provider):
             raise SandboxUnsupported("sandboxes on this machine have no GPUs")
         if min(spec.resources.vcpu, spec.resources.memory, spec.resources.disk) < 1:
             raise SandboxUnsupported("a sandbox on this machine has a core, a GB of memory and one of disk at least")
+        if max(spec.resources.memory, spec.resources.disk) > MOST_GB:
+            raise SandboxUnsupported(f"a sandbox on this machine has {MOST_GB:,} GB of memory and of disk at most")
         name, layer = spec.image or HOST, None
         if spec.snapshot is not None:
             kept = await anyio.to_thread.run_sync(snapshots.find, self._folder / SNAPSHOTS, spec.snapshot)
