@@ -6,6 +6,7 @@ renderer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -46,6 +47,21 @@ _SHORTEST_INSIDE = 6  # a shorter secret is masked where it is a whole value, si
 _secrets: set[str] = set()
 
 
+class _Stderr:
+    """Where the log goes. A reader that has gone, or a full disk, fails nobody who has something to say."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 def configure(level: Level, format: Format) -> None:  # noqa: A002 - it is the name of the setting
     """Set how this process logs from now on; ``auto`` is console when stderr is a terminal, else JSON."""
     terminal = sys.stderr.isatty()
@@ -63,11 +79,12 @@ def configure(level: Level, format: Format) -> None:  # noqa: A002 - it is the n
     ]
     tail += [structlog.processors.StackInfoRenderer(), _mask_event, _masked_line(renderer)]
     least = getattr(logging, level.upper())
+    stderr: Any = _Stderr()
 
     structlog.configure(
         processors=[*head, *tail],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(stderr),
         cache_logger_on_first_use=False,  # so that what modules hold follows a later configure
     )
 
@@ -75,7 +92,7 @@ def configure(level: Level, format: Format) -> None:  # noqa: A002 - it is the n
         foreign_pre_chain=[*head, structlog.stdlib.add_logger_name],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter)]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import select
 import signal
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any, TextIO
 
 import msgspec
 
@@ -54,6 +56,21 @@ class Installed(msgspec.Struct):
     """The plugins that a fresh interpreter finds."""
 
     entries: list[Entry]
+
+
+class _Printed(io.FileIO):
+    """Where goes what plugins print. That nobody reads it any more, or that a disk is full, fails no hook."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _printing(stream: TextIO) -> TextIO:
+    file = _Printed(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(file, stream.encoding, stream.errors, write_through=True)  # as by -u
 
 
 def must_be_linux() -> None:
@@ -103,6 +120,8 @@ def main(host: socket.socket) -> None:
         from benchhost.evaluation.lifeline import end_with_parent
         from benchhost.sandbox.local import kernel
         from benchhost.sandbox.local.execution import end_orphans
+
+    sys.stdout, sys.stderr = _printing(sys.stdout), _printing(sys.stderr)
 
     # The host decides when its graders end. A handler that does nothing, unlike SIG_IGN, is not passed on
     # to the programs that an author's hook may start.

@@ -193,7 +193,7 @@ async def evaluate_batch(call: Call) -> Reply:
     verdicts = _judged(call, request, catalogue)
     # What stands in the way of all of them is to be said by the status: so nothing is sent before the first verdicts.
     first: list[_BatchVerdict] = await anext(verdicts, [])
-    if any(media_type in call.accept for media_type in JSON_LINES):
+    if any(media_type in call.accept.lower() for media_type in JSON_LINES):
         return Reply(_lines(first, verdicts), JSON_LINES[0])
     evaluations = list(first)
     async for group in verdicts:

@@ -63,7 +63,7 @@ def test_one_failure_is_the_verdict_of_its_own_response_and_of_no_other(batch):
     assert (declined["status"], declined["errors"]) == ("error", ["why not"])
 
 
-@pytest.mark.parametrize("media_type", ["application/jsonl", "application/x-ndjson", "text/html, application/ndjson"])
+@pytest.mark.parametrize("media_type", ["Application/JSONL", "application/x-ndjson", "text/html, application/ndjson"])
 def test_lines_are_asked_for_by_the_accept_header(batch, media_type):
     verdicts = lines(batch(("q1", "2"), ("q2", "3"), headers={"accept": media_type}))
     assert sorted(verdict["index"] for verdict in verdicts) == [0, 1]

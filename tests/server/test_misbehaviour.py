@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -84,3 +85,29 @@ async def test_the_host_answers_in_time_and_innocent_responses_are_scored_whatev
         assert "Traceback" not in text
     assert len(latencies) > 50
     assert max(latencies) < 1.0, sorted(latencies)[-5:]
+
+
+async def test_a_log_that_nobody_reads_any_more_fails_no_request_and_no_hook_that_prints(tmp_path):
+    source = """
+from benchhost import Benchmark, Result, Task
+
+class Loud(Benchmark):
+    def load_datasets(self):
+        return {"default": [Task(id="1", question="?")]}
+
+    def evaluate_response(self, task, response):
+        print(response.text)
+        return Result(score=1 / len(response.text))
+"""
+    install_plugin(tmp_path / "plugins", "loud", source, attribute="Loud")
+    state = tmp_path / "state"
+    state.mkdir()
+    os.mkfifo(state / "log")
+    reader = os.open(state / "log", os.O_RDONLY | os.O_NONBLOCK)
+    with serving(state, "--only", "loud", plugins=[tmp_path / "plugins"]) as server:
+        os.close(reader)
+        async with aiohttp.ClientSession() as session:
+            for text, status in (("said", "evaluated"), ("", "error"), ("again", "evaluated")):
+                body = {"run_id": "", "task_id": "1", "payload": {"type": "text", "schema": "", "data": text}}
+                async with session.post(f"{server.url}/b/loud/v1/evaluate", json=body) as answer:
+                    assert (answer.status, (await answer.json())["status"]) == (200, status)
