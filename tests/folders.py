@@ -153,6 +153,8 @@ class Folder(Sandbox):
     async def write(self, path, data, mode=0o644):
         found = self.at(path)
         found.parent.mkdir(parents=True, exist_ok=True)
+        if found.name == "written slowly":
+            await asyncio.sleep(2.0)
         found.write_bytes(data)
         found.chmod(mode)
 

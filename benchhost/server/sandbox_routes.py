@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
@@ -157,11 +158,11 @@ async def write_file(
 ) -> None:
     """Write a file of a sandbox; the body is its content. Directories that are missing are made."""
     found = await own_sandbox(_own(host), tenant, sandbox_id)
-    content = await _octets(request, host)
-    try:
-        await found.write(path, content, int(mode, 8))
-    except SandboxFileError as error:
-        raise FileRefused(str(error)) from error
+    async with _body(request, host, json=False) as content:
+        try:
+            await found.write(path, content, int(mode, 8))
+        except SandboxFileError as error:
+            raise FileRefused(str(error)) from error
 
 
 def _own(host: Host) -> OwnSandboxes:
@@ -201,22 +202,23 @@ def _shown(own: OwnSandboxes, info: SandboxInfo) -> wire.SandboxAnswer:
 
 async def _json(request: AnyRequest, host: Host) -> bytes:
     """Read a body that must be declared to be JSON: a page of another site may not send that unasked."""
-    return await _read(request, host, json=True)
+    async with _body(request, host, json=True) as body:
+        return body
 
 
-async def _octets(request: AnyRequest, host: Host) -> bytes:
-    return await _read(request, host, json=False)
-
-
-async def _read(request: AnyRequest, host: Host, *, json: bool) -> bytes:
+@asynccontextmanager
+async def _body(request: AnyRequest, host: Host, *, json: bool) -> AsyncIterator[bytes]:
+    """Read a body, and have room for it until the end of the ``async with``."""
     admitted: Admitted = request.scope["state"]["admitted"]
     room = host.bodies.room(admitted.tenant)
     try:
-        checked_headers(request.scope, room, json=json)
-        return await host.bodies.read(request.receive, room)
-    except (TooLarge, Busy):
-        await discard_rest(request.receive)
-        raise
+        try:
+            checked_headers(request.scope, room, json=json)
+            body = await host.bodies.read(request.receive, room)
+        except (TooLarge, Busy):
+            await discard_rest(request.receive)
+            raise
+        yield body
     finally:
         room.let_go()
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anyio
 import pytest
 
+from benchhost.server.bodies import TIMES
 from benchhost.testing import install_plugin, serving
 from benchhost.testing.server import RunningServer
 
@@ -100,6 +101,20 @@ def test_a_command_says_both_outputs_and_how_it_ended(client):
     assert run(client, id_, ["echo", "a  b"])["stdout"] == b"a  b\n"
     assert run(client, id_, "sleep 60", timeout=0.2)["end"]["reason"] == "timeout"
     assert run(client, id_, "yes", max_output=1000)["end"]["reason"] == "output_limit"
+
+
+def test_a_file_has_its_part_of_the_room_for_bodies_until_it_is_written(client):
+    id_ = make(client)
+
+    def write(name: str) -> int:
+        return client.request("PUT", f"/v1/sandboxes/{id_}/files", b"x" * (1024 * 1024), path=f"/tmp/{name}").status
+
+    with ThreadPoolExecutor() as threads:
+        writing = [threads.submit(write, "written slowly") for _ in range(TIMES)]
+        time.sleep(1.0)
+        assert write("one too many") == 429
+        assert [each.result() for each in writing] == [204] * TIMES
+    assert write("one more") == 204
 
 
 def test_what_a_command_says_is_heard_while_it_runs_and_who_hangs_up_ends_it(client, server: RunningServer):
