@@ -54,7 +54,7 @@ def show_summary(summary: RunSummary, status: str, reason: str = "") -> None:
 
 
 def show_errors(errors: Iterable[ErrorClass], tasks: Mapping[tuple[str, str], Sequence[str]] | None = None) -> None:
-    """Print classes of errors with their counts and one example each, or with the ids of all their tasks."""
+    """Print classes of errors with their counts and one example each, and the first of the ``tasks`` of each."""
     table = _table("error", "status", "count", "example" if tasks is None else "example and tasks")
     for error in errors:
         said = Text(f"{words.line(error.task_id, 80)}: {words.line(error.message, 400)}")

@@ -9,7 +9,7 @@ from benchhost.cli.commands import Commands
 RUNS = {
     "list": ("benchhost.cli.runs_shown", "List the newest runs."),
     "show": ("benchhost.cli.runs_shown", "Show a run: its score, slices, errors and cost."),
-    "errors": ("benchhost.cli.runs_shown", "Show the errors of a run by class, with all their tasks."),
+    "errors": ("benchhost.cli.runs_shown", "Show the errors of a run by class, with their tasks."),
     "resume": ("benchhost.cli.runs_again", "Carry on a run that was stopped or killed."),
     "retry": ("benchhost.cli.runs_again", "Attempt again what failed in a run."),
     "eval": ("benchhost.cli.runs_again", "Judge responses of a run without asking the model."),

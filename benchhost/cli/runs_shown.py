@@ -73,7 +73,10 @@ def show(run_id: str, as_json: bool, config: Path | None, **flags: Any) -> None:
 @as_json
 @settings_options("state")
 def errors(run_id: str, as_json: bool, config: Path | None, **flags: Any) -> None:
-    """Show the errors of a run by class, with all their tasks."""
+    """Show the errors of a run by class, with their tasks.
+
+    These are the first ten of each class, and with --json all of them.
+    """
     from benchhost.cli.recorded import failed_tasks
 
     found, tasks = asyncio.run(failed_tasks(read(config, flags), run_id))

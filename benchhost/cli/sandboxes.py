@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from benchhost.cli.ending import ended_with_its_reader
 from benchhost.cli.options import read, settings_options
 from benchhost.cli.run_options import COUNT, as_json, print_json
 from benchhost.errors import SandboxNotFound, UsageError
@@ -163,7 +163,6 @@ def exec_(sandbox_id: str, command: tuple[str, ...], as_json: bool, config: Path
     asked = {name: flags.pop(name) for name in names}
     asked["env"] = _pairs("--env", asked["env"])
     asked["max_output"] *= 1024 * 1024
-    asked["stdin"] = sys.stdin.buffer.read() if asked["stdin"] else b""
     if command[0] == "--":
         command = command[1:]
     elif command[0].startswith("-"):
@@ -182,7 +181,8 @@ def exec_(sandbox_id: str, command: tuple[str, ...], as_json: bool, config: Path
             return await _stream(sandbox, line, asked)
 
     settings = read(config, flags)
-    with _ended_with_its_reader():
+    asked["stdin"] = sys.stdin.buffer.read() if asked["stdin"] else b""  # last, since somebody may have to type it
+    with ended_with_its_reader():
         sys.exit(asyncio.run(carry_out()))
 
 
@@ -293,13 +293,3 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"{option}: expected NAME=VALUE, got {each!r}")
         pairs[name] = value
     return pairs
-
-
-@contextmanager
-def _ended_with_its_reader() -> Iterator[None]:
-    """End without a word when nobody reads the output any more: ``benchhost sandbox exec … | head`` is no error."""
-    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGPIPE, before)
