@@ -44,18 +44,18 @@ class Setups:
 
             async def run() -> bytes:
                 try:
-                    await gate.wait()
-                    try:
-                        body = msgspec.msgpack.encode(place)
-                        answer = await benchmark.call(
-                            "setup_task",
-                            dataset=key_of(context.dataset, context.version),
-                            task=task,
-                            body=body,
-                            tell=lambda said: self._evaluator.events.tell(setup_id, said),
-                        )
-                    finally:
-                        gate.give_back()
+                    with benchmark.in_use():  # while it waits its turn, too
+                        await gate.wait()
+                        try:
+                            answer = await benchmark.call(
+                                "setup_task",
+                                dataset=key_of(context.dataset, context.version),
+                                task=task,
+                                body=msgspec.msgpack.encode(place),
+                                tell=lambda said: self._evaluator.events.tell(setup_id, said),
+                            )
+                        finally:
+                            gate.give_back()
                     return answer.data
                 finally:
                     gate.leave(1)

@@ -13,6 +13,7 @@ from benchhost.errors import CommandFailed, HookOverran, HookRaised, HookReturne
 from benchhost.evaluation.frames import InSandbox, Note, State
 from benchhost.evaluation.outcomes import Declined
 from benchhost.evaluation.requests import Context
+from benchhost.evaluation.setups import Setups
 from benchhost.evaluation.work import Instance, Resumption
 from benchhost.testing import install_plugin
 
@@ -179,6 +180,25 @@ async def test_a_hook_may_say_more_of_what_it_has_set_up(hub, place):
 async def test_a_sandbox_that_is_not_set_up_is_an_error(task, error, said, hub, place):
     with pytest.raises(error, match=said):
         await ask(hub, "setup_task", task, place)
+
+
+async def test_a_setup_that_waits_its_turn_keeps_its_plugin_although_its_client_has_hung_up(hub, place):
+    benchmark = hub.roster.get("boxes")
+    await benchmark.ready()
+    gate = hub.evaluator.gate(benchmark, "")
+    gate.enter(1)
+    taken = gate.take(1000)
+    setups = Setups(hub.evaluator)
+    asking = asyncio.create_task(setups.set_up(benchmark, Context(), "good", place))
+    await asyncio.sleep(0.05)
+    asking.cancel()
+    draining = asyncio.create_task(benchmark.drain(10.0))
+    await asyncio.sleep(0.1)
+    assert not draining.done()
+    gate.give_back(taken)
+    gate.leave(1)
+    await draining
+    assert not setups._running
 
 
 async def test_a_submission_is_placed(hub, place, tmp_path):
