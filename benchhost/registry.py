@@ -24,7 +24,7 @@ from benchhost.errors import BenchhostError, PluginFault
 from benchhost.tasks import Catalogue, Dataset, catalogue, index, keyed_digest
 
 REASONS: dict[str, str] = {
-    "invalid-name": "its name is not one to four dozen letters, digits, '-', '_' or '.'",
+    "invalid-name": "its name is not one to four dozen letters, digits, '-', '_' or '.', a letter or digit first",
     "duplicate-name": "two installed plugins have this name",
     "import-failed": "its module or object could not be imported",
     "not-a-benchmark": "its object is not a subclass of benchhost.Benchmark that can judge anything",
@@ -196,8 +196,9 @@ async def _open(name: str, cls: type[Benchmark[Any]], settings: Mapping[str, Any
         if not isinstance(found, Mapping):
             raise PluginFault("datasets-failed", f"load_datasets returned {type(found).__name__}, expected a mapping")
         names: list[Any] = list(found)
-        if unusable := [name for name in names if not (isinstance(name, str) and name and name.isprintable())]:
-            raise PluginFault("datasets-failed", f"load_datasets names a dataset {unusable[0]!r}; expected a text")
+        if unusable := [name for name in names if not _is_dataset_name(name)]:
+            expected = "a text without '/', since it is a part of paths"
+            raise PluginFault("datasets-failed", f"load_datasets names a dataset {unusable[0]!r}; expected {expected}")
         datasets: dict[str, Dataset[Any]] = {}
         others: dict[str, list[Dataset[Any]]] = {}
         for dataset, tasks in found.items():
@@ -257,6 +258,10 @@ def _check_attributes(cls: type[Benchmark[Any]]) -> None:
 
 def _is_time(seconds: Any) -> bool:
     return isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf
+
+
+def _is_dataset_name(name: object) -> bool:
+    return isinstance(name, str) and name.isprintable() and name != "" and "/" not in name
 
 
 def _are_schemas(accepted: Any) -> bool:

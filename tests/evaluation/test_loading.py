@@ -79,6 +79,11 @@ FAULTS = {
         "expected a text",
         "class Plugin(Good):\n    def load_datasets(self): return {1: []}",
     ),
+    "slashed": (
+        "datasets-failed",
+        "'org/part'; expected a text without '/'",
+        "class Plugin(Good):\n    def load_datasets(self): return {'org/part': []}",
+    ),
     "lazy": (
         "datasets-failed",
         "SECRET",
@@ -115,6 +120,7 @@ def plugins(tmp_path_factory):
     for name, (_, _, source) in FAULTS.items():
         install_plugin(folder, name, HEAD + source + "\n")
     install_plugin(folder, "no spaces", HEAD, attribute="Good", module="spaced")
+    install_plugin(folder, "_private", HEAD, attribute="Good", module="dashed")
     install_plugin(folder, "double", HEAD, attribute="Good", module="double_one")
     install_plugin(folder, "double", HEAD, attribute="Good", module="double_two", version="2.0")
     (folder / "nameless-1.0.dist-info").mkdir()
@@ -129,6 +135,7 @@ def plugins(tmp_path_factory):
 
 REASON_OF = {name: reason for name, (reason, _, _) in FAULTS.items()} | {
     "no spaces": "invalid-name",
+    "_private": "invalid-name",
     "double": "duplicate-name",
 }
 
@@ -167,9 +174,11 @@ async def test_two_of_one_name_are_both_faulty(hub):
         hub.roster.get("double")
 
 
-async def test_an_invalid_name_is_a_fault(hub):
-    [fault] = [fault for fault in hub.roster.faults() if fault.entry.name == "no spaces"]
+@pytest.mark.parametrize("name", ["no spaces", "_private"])
+async def test_an_invalid_name_is_a_fault(hub, name):
+    [fault] = [fault for fault in hub.roster.faults() if fault.entry.name == name]
     assert fault.reason == "invalid-name"
+    assert "a letter or digit first" in fault.cause
 
 
 async def test_a_distribution_with_damaged_metadata_stops_nobody(hub):
