@@ -45,7 +45,8 @@ from benchhost.evaluation.frames import (
 )
 from benchhost.evaluation.held import Held
 from benchhost.evaluation.notes import Notes
-from benchhost.evaluation.operations import OPERATIONS, Operation
+from benchhost.evaluation.operation import Operation
+from benchhost.evaluation.operations import OPERATIONS
 from benchhost.evaluation.threads import HookThreads
 from benchhost.registry import LoadedBenchmark, describe, load
 
