@@ -99,9 +99,12 @@ def _checked(key: str | None, name: str) -> str | None:
 
 
 def _address(url: str, name: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"the base URL of {name} must be an http or https address, not {parts.geturl()!r}")
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError
+    except ValueError:  # so are brackets without an end, and a port that is none
+        raise UsageError(f"the base URL of {name} must be an http or https address, not {url!r}") from None
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
             f"the base URL of {name} must hold no credential, query or fragment; pass the key as "

@@ -131,7 +131,10 @@ def _config(said: dict[str, Any], source: Source) -> tuple[RunConfig, list[str]]
             task_count=len(source.ids),
         )
     ours = "benchhost" in said  # of a run of all tasks, those that were attempted are listed, and all are meant
-    named = [str(task) for task in (config.tasks if ours else said.get("tasks")) or ()]
+    listed = (config.tasks if ours else said.get("tasks")) or ()
+    if not isinstance(listed, list | tuple):
+        raise UsageError(f"the tasks of {RUN_CONFIG} must be a list of ids, not {type(listed).__name__}")
+    named = [str(task) for task in listed]
     known = set(source.ids)
     tasks = frozen_selection(named or source.ids, source.ids)
     count = len(source.ids) if tasks is None else len(tasks)

@@ -243,11 +243,14 @@ def test_a_folder_that_is_no_run_is_refused(benchhost, tmp_path) -> None:
     said = benchhost("runs", "import", tmp_path, "--benchmark", "arithmetic")
     assert said.code == 2
     assert said.err.endswith("its run_config.json cannot be read: No such file or directory\n")
-    (tmp_path / "run_config.json").write_text("[")
-    assert (
-        "its run_config.json is no JSON object"
-        in benchhost("runs", "import", tmp_path, "--benchmark", "arithmetic").err
-    )
+    for text, why in (
+        ("[", "Error: {} is no folder of a run: its run_config.json is no JSON object: "),
+        ('{"tasks": 5}', "Error: the tasks of run_config.json must be a list of ids, not int\n"),
+    ):
+        (tmp_path / "run_config.json").write_text(text)
+        said = benchhost("runs", "import", tmp_path, "--benchmark", "arithmetic")
+        assert said.code == 2
+        assert said.err.startswith(why.format(tmp_path))
 
 
 def test_a_cost_that_is_not_known_is_not_shown_as_nothing(benchhost, monkeypatch, provider, key) -> None:

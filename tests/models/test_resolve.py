@@ -108,6 +108,8 @@ def test_the_limit_of_tokens_has_its_new_name_for_openai_itself():
     [
         ("localhost:8000", "http or https"),
         ("ftp://x/v1", "http or https"),
+        ("http://[::1", "http or https"),
+        ("http://x:99999/v1", "http or https"),
         ("https://user:secret@x/v1", "no credential"),
         ("https://x/v1?api-key=secret", "no credential"),
     ],
