@@ -45,6 +45,7 @@ class Bodies:
         Raises :class:`~benchhost.server.refused.TooSlow`, :class:`~benchhost.errors.TooLarge`,
         :class:`~benchhost.errors.Busy`, and :class:`~benchhost.errors.Malformed` when it ends early.
         """
+        room.begun = True
         # The parts are not taken from `arriving`: for a body of one part, that costs more than to decode it.
         parts: list[bytes] = []
         more = True
@@ -129,11 +130,15 @@ class _Patience(AbstractContextManager["_Patience"]):
 
 
 class Room:
-    """What is held of one body, until :meth:`let_go`: ``size`` bytes, of those that were ``announced``, if any were."""
+    """What is held of one body, until :meth:`let_go`: ``size`` bytes, of those that were ``announced``, if any were.
+
+    ``begun`` says whether it is being read, or was.
+    """
 
     def __init__(self, bodies: Bodies, tenant: str) -> None:
         self.size = 0
         self.announced: int | None = None
+        self.begun = False
         self._bodies = bodies
         self._tenant = tenant
 

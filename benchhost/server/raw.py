@@ -103,7 +103,7 @@ class RawRoute(msgspec.Struct, frozen=True):
             reply = await self.route(call)
         except Exception as error:
             if call is None and isinstance(error, TooLarge | Busy):
-                await discard_rest(receive)
+                await discard_rest(scope, receive, begun=room.begun)
             await send_problem(send, error)
         else:
             await _send(send, self.status, reply)
@@ -198,8 +198,14 @@ def _must_be_unencoded(name: bytes, value: bytes) -> None:
         raise Encoded(f"Send the body as it is: this host decodes nothing that {name.decode()} may say.")
 
 
-async def discard_rest(receive: Receive) -> None:
-    """Let a client finish sending, for a while: one that is still sending when we hang up may never see the answer."""
+async def discard_rest(scope: Scope, receive: Receive, *, begun: bool) -> None:
+    """Let a client finish sending, for a while: one that is still sending when we hang up may never see the answer.
+
+    One that asks before it sends (RFC 9110, section 10.1.1) is told to when its body is ``begun`` to be read; before
+    that, it sends nothing.
+    """
+    if not begun and any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]):
+        return
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DISCARD_FOR):
             while (message := await receive())["type"] == "http.request" and message["more_body"]:

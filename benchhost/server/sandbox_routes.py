@@ -216,7 +216,7 @@ async def _body(request: AnyRequest, host: Host, *, json: bool) -> AsyncIterator
             checked_headers(request.scope, room, json=json)
             body = await host.bodies.read(request.receive, room)
         except (TooLarge, Busy):
-            await discard_rest(request.receive)
+            await discard_rest(request.scope, request.receive, begun=room.begun)
             raise
         yield body
     finally:

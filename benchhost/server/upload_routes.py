@@ -107,12 +107,14 @@ async def upload(
     if not isinstance(host.uploads, Spool):
         raise NotFound("This host keeps no uploads itself.")
     permit = Permit(benchmark, key, expires, limit, size, sha256)
+    begun = False
     try:
         length = announced_length(request.scope)
         host.uploads.check(permit, signature, length)
+        begun = True
         received = await host.uploads.receive(permit, length, host.bodies.arriving(request.receive))
     except (UploadRefused, TooLarge, Malformed, UploadSpaceFull, UploadsFailed):
-        await discard_rest(request.receive)  # of which there may be much
+        await discard_rest(request.scope, request.receive, begun=begun)  # of which there may be much
         raise
     return Uploaded(key, received.size, received.sha256)
 

@@ -291,6 +291,13 @@ def test_a_body_is_refused_as_soon_as_it_is_known_to_be_too_large(server, sent):
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
 
 
+def test_who_asks_before_sending_what_is_too_large_is_refused_and_not_told_to_send_it(server):
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(HEAD + b"content-length: 99999999\r\nexpect: 100-continue\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
 @pytest.mark.parametrize("size", [2_000_000, 50_000_000])
 def test_a_client_that_sends_too_much_still_sees_the_answer(host, size):
     headers = {"content-type": "application/json"}
