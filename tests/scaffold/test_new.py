@@ -86,6 +86,25 @@ def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "my-bench").iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (
+            ["arithmetic"],
+            "a benchmark of that name is installed already: arithmetic (benchhost_arithmetic:",
+        ),
+        (["terminal", "--runner"], "a runner of that name is installed already: terminal (benchhost_terminal."),
+    ],
+)
+def test_a_plugin_of_a_name_that_is_taken_is_refused(arguments, told, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["new", *arguments])
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("flags", [[], ["--runner"]], ids=["benchmark", "runner"])
 def test_what_was_written_passes_its_own_tests_when_it_is_installed(flags, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
