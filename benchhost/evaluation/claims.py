@@ -23,6 +23,9 @@ _log = get_logger()
 LOOK_AGAIN = (0.02, 0.5)
 """Seconds between the first, and between later looks at an evaluation that another process runs."""
 
+AGAIN = 1.0
+"""Seconds between two attempts to have it recorded that nobody judges an evaluation."""
+
 SOON = 0.05
 """Seconds between two looks at what is judged without a claim: what the last look saw too is claimed."""
 
@@ -40,9 +43,13 @@ class Claims:
         self._seen: list[Sequence[str]] = []
         self._ending: set[str] = set()
         self._looking: asyncio.Task[None] | asyncio.TimerHandle | None = None
+        self._given_up: set[str] = set()
+        self._giving_up: asyncio.Task[None] | None = None
 
     async def take(self, claims: Sequence[Evaluation]) -> list[Claimed]:
         """Ask to judge responses, as ``Store.claim`` does; each is to be forgotten when it has ended."""
+        if self._given_up:
+            self._given_up.difference_update([claim.id for claim in claims])
         if not self._alone:
             return await self._record(claims)
         if not claims:
@@ -89,6 +96,12 @@ class Claims:
             self._unclaimed.pop(id_, None)
         self._ending.difference_update(ids)
 
+    def give_up(self, ids: Iterable[str]) -> None:
+        """Know that evaluations were begun and are judged no more, and have it recorded: others may wait for them."""
+        self._given_up.update(ids)
+        if self._giving_up is None:
+            self._giving_up = asyncio.create_task(self._interrupt())
+
     async def granted(self, claim: Evaluation) -> Evaluation:
         """Claim an evaluation until it is ours to judge, or finished by whoever judges it."""
         pause, longest = LOOK_AGAIN
@@ -116,6 +129,19 @@ class Claims:
         """Claim evaluations in the store, as a process that others can see is alive."""
         self._owner.hold()
         return await self._store.claim(claims)
+
+    async def _interrupt(self) -> None:
+        """Interrupt what was given up, as soon as the store can: as a rule it was given up since it could not."""
+        while self._given_up:
+            id_ = next(iter(self._given_up))
+            try:
+                await self._store.interrupt(self._owner.id, id_)
+            except StoreFailed as error:
+                _log.warning("it is not recorded that nobody judges an evaluation", evaluation=id_, cause=str(error))
+                await asyncio.sleep(AGAIN)
+            else:
+                self._given_up.discard(id_)
+        self._giving_up = None
 
     def _look_later(self) -> None:
         if self._looking is None and (self._begun or self._seen):

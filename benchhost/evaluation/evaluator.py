@@ -265,6 +265,7 @@ class Evaluator:
             failure = error
             if not isinstance(error, QuotaReached):  # nobody may be left who waits
                 _log.error("evaluations failed", error=type(error).__name__, cause=str(error))
+                self._claims.give_up(under_way.left())
         finally:
             gate.leave(len(under_way.claims))
             for id_ in under_way.claims:

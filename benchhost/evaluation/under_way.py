@@ -54,6 +54,10 @@ class UnderWay:
             else:
                 return
 
+    def left(self) -> list[str]:
+        """Say which of the evaluations have not ended."""
+        return [id_ for id_ in self.claims if id_ not in self._ended]
+
     def ended(self, evaluations: Sequence[Evaluation]) -> None:
         """Take what has come of some of them."""
         self._unread += evaluations

@@ -14,6 +14,8 @@ import structlog.testing
 
 from benchhost.errors import Busy, StoreFailed, UnknownEvaluation
 from benchhost.evaluation import claims
+from benchhost.evaluation.evaluator import Evaluator
+from benchhost.evaluation.limits import Limits
 from benchhost.evaluation.owners import Owner
 from benchhost.evaluation.requests import Context, Submission
 from benchhost.store import Evaluation, running
@@ -225,6 +227,32 @@ async def test_an_outcome_that_the_store_cannot_keep_is_an_error_and_can_be_aske
     assert {evaluation.status for evaluation in batch} == {"scored"}
     [gate] = {hub.evaluator.gate(hub.roster.get("counting"), "")}
     assert (gate._running, gate._entered) == (0, 0)
+
+
+async def test_what_one_worker_cannot_keep_another_judges_when_the_store_is_well(hub, monkeypatch, tmp_path):
+    async def full(*_):
+        raise StoreFailed("the disk is full")
+
+    async def judged_by(owner: Owner) -> list[Evaluation]:
+        evaluator = Evaluator(hub.store, owner, Limits(workers=2, folder=tmp_path / "slots"))
+        submissions = [Submission(str(n), "x") for n in range(3)]
+        groups = evaluator.evaluate_many(hub.roster.get("counting"), Context(run="not kept by one"), submissions)
+        return [evaluation async for group in groups for _, evaluation in group]
+
+    monkeypatch.setattr(claims, "AGAIN", 0.1)
+    one, other = (Owner(hub.owner._folder) for _ in range(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(hub.store, "finish", full)
+        patch.setattr(hub.store, "interrupt", full)
+        with pytest.raises(StoreFailed):
+            await judged_by(one)
+        waiting = asyncio.create_task(judged_by(other))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+    evaluations = await asyncio.wait_for(waiting, 10)
+    assert [(each.status, each.owner, each.attempt) for each in evaluations] == [("scored", other.id, 2)] * 3
+    for owner in (one, other):
+        owner.close()
 
 
 def claim_of(hub, response: str, owner: str, run: str = "") -> Evaluation:
