@@ -121,7 +121,9 @@ def main(host: socket.socket) -> None:
         from benchhost.sandbox.local import kernel
         from benchhost.sandbox.local.execution import end_orphans
 
-    sys.stdout, sys.stderr = _printing(sys.stdout), _printing(sys.stderr)
+    for name in ("stdout", "stderr"):
+        if (stream := getattr(sys, name)) is not None:  # as one is that was closed
+            setattr(sys, name, _printing(stream))
 
     # The host decides when its graders end. A handler that does nothing, unlike SIG_IGN, is not passed on
     # to the programs that an author's hook may start.
