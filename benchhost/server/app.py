@@ -15,6 +15,7 @@ import msgspec
 from benchhost.errors import Busy
 from benchhost.evaluation.collector import loading
 from benchhost.server.auth import admit, echoing, pinned
+from benchhost.server.bodies import discard_rest
 from benchhost.server.host import Host
 from benchhost.server.problems import send_problem
 from benchhost.server.sockets import SOCKETS, Sockets
@@ -78,6 +79,7 @@ class App:
             admitted = pinned(scope, await admit(scope, self._host))
             framework = self._framework or await self._assembled()
         except Exception as error:  # a check_auth may fail in any way, and must then let nobody in
+            await discard_rest(scope, receive, begun=False)
             await send_problem(send, error)
             return
         if admitted.pinned is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
@@ -12,13 +13,17 @@ from benchhost.errors import Busy, Malformed, TooLarge
 from benchhost.server.refused import TooSlow
 
 if TYPE_CHECKING:  # a run at the command line opens a host, and serves nothing
-    from litestar.types import Receive, ReceiveMessage
+    from litestar.types import Receive, ReceiveMessage, Scope
 
 TIMES = 4
 """How many of the largest bodies may be under way at once."""
 
 SLOWEST = 64 * 1024
 """Bytes per second, beside the time that every body is given: what comes more slowly does not end."""
+
+
+DISCARD_FOR = 2.0
+"""Seconds for which the rest of a body that is refused is read and thrown away."""
 
 
 class Bodies:
@@ -93,6 +98,20 @@ def _part(message: ReceiveMessage) -> tuple[bytes, bool]:
         raise Malformed("the body ended early")
     assert message["type"] == "http.request"
     return message["body"], message["more_body"]
+
+
+async def discard_rest(scope: Scope, receive: Receive, *, begun: bool) -> None:
+    """Let a client finish sending, for a while: one that is still sending when we hang up may never see the answer.
+
+    One that asks before it sends (RFC 9110, section 10.1.1) is told to when its body is ``begun`` to be read; before
+    that, it sends nothing.
+    """
+    if not begun and any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]):
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_FOR):
+            while (message := await receive())["type"] == "http.request" and message["more_body"]:
+                pass
 
 
 class _Patience(AbstractContextManager["_Patience"]):

@@ -10,8 +10,6 @@ and its answers to other methods; a POST is answered by :class:`RawRoute`, befor
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar, cast
@@ -24,7 +22,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 from benchhost.errors import Busy, Malformed, TooLarge
 from benchhost.evaluation.hosted import HostedBenchmark
 from benchhost.server.auth import Admitted, served
-from benchhost.server.bodies import Room
+from benchhost.server.bodies import Room, discard_rest
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import send_problem
@@ -39,10 +37,6 @@ OCTETS = "application/octet-stream"
 
 JSON_LINES = ("application/jsonl", "application/x-ndjson", "application/ndjson")
 """The media types by which a caller asks for one line per evaluation, as they finish; answered with the first."""
-
-
-DISCARD_FOR = 2.0
-"""Seconds for which the rest of a body that is refused is read and thrown away."""
 
 
 class Call(msgspec.Struct):
@@ -102,7 +96,7 @@ class RawRoute(msgspec.Struct, frozen=True):
             call = Call(host, benchmark, admitted, accept, await host.bodies.read(receive, room), scope)
             reply = await self.route(call)
         except Exception as error:
-            if call is None and isinstance(error, TooLarge | Busy):
+            if call is None and not isinstance(error, TooSlow):
                 await discard_rest(scope, receive, begun=room.begun)
             await send_problem(send, error)
         else:
@@ -196,20 +190,6 @@ def announced_length(scope: HTTPScope) -> int:
 def _must_be_unencoded(name: bytes, value: bytes) -> None:
     if _UNENCODED.get(name, value) != value and value.strip().lower() != _UNENCODED[name]:
         raise Encoded(f"Send the body as it is: this host decodes nothing that {name.decode()} may say.")
-
-
-async def discard_rest(scope: Scope, receive: Receive, *, begun: bool) -> None:
-    """Let a client finish sending, for a while: one that is still sending when we hang up may never see the answer.
-
-    One that asks before it sends (RFC 9110, section 10.1.1) is told to when its body is ``begun`` to be read; before
-    that, it sends nothing.
-    """
-    if not begun and any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]):
-        return
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DISCARD_FOR):
-            while (message := await receive())["type"] == "http.request" and message["more_body"]:
-                pass
 
 
 async def _send(send: Send, status: int, reply: Reply) -> None:

@@ -29,10 +29,11 @@ from benchhost.errors import (
 from benchhost.evaluation.own_sandboxes import HOST, TENANT, OwnSandboxes
 from benchhost.sandbox.local.images import is_path
 from benchhost.server.auth import Admitted
+from benchhost.server.bodies import discard_rest
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import FileRefused, SandboxesNotAllowed, answer_to
-from benchhost.server.raw import JSON_LINES, OCTETS, READING, checked_headers, discard_rest
+from benchhost.server.raw import JSON_LINES, OCTETS, READING, checked_headers
 from benchhost.server.sandbox_access import own_sandbox, public_id
 from benchhost.wire import sandboxes as wire
 from benchhost.wire.bodies import decode

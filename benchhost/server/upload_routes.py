@@ -20,10 +20,11 @@ from benchhost.errors import (
     UploadsFailed,
     UploadSpaceFull,
 )
+from benchhost.server.bodies import discard_rest
 from benchhost.server.documented import documented
 from benchhost.server.host import Host
 from benchhost.server.problems import NotFound, UploadsNotConfigured
-from benchhost.server.raw import Call, Reply, announced_length, discard_rest, raw_post
+from benchhost.server.raw import Call, Reply, announced_length, raw_post
 from benchhost.server.refused import Encoded, HeadRefused, LengthRequired, TooSlow
 from benchhost.settings import Settings
 from benchhost.uploads import EXPIRES_IN, PATH, Announced, Permit, Place, Spool

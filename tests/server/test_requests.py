@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from urllib.parse import urlsplit
 
 import msgspec
@@ -304,6 +305,23 @@ def test_a_client_that_sends_too_much_still_sees_the_answer(host, size):
     for body in (b"x" * size, (b"x" * 100_000 for _ in range(size // 100_000))):
         answer = host.request("POST", "/b/q/final-score", body, headers)
         assert (answer.status, answer.detail) == (413, "The body is larger than the 1 MB that this host accepts.")
+
+
+@pytest.mark.parametrize(
+    "path, content_type, status",
+    [
+        ("/b/q/evaluate-response", b"text/plain", b"422"),
+        ("/b/nope/evaluate-response", b"application/json", b"404"),
+    ],
+)
+def test_a_client_that_still_sends_what_is_refused_unread_sees_why(server, path, content_type, status):
+    address, head = urlsplit(server.url), HEAD.replace(b"/b/q/final-score", path.encode())
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(head.replace(b"application/json", content_type) + b"content-length: 900000\r\n\r\n")
+        for _ in range(9):
+            connection.sendall(b" " * 100_000)
+            time.sleep(0.05)
+        assert connection.recv(100).startswith(b"HTTP/1.1 " + status)
 
 
 def test_a_body_is_let_go_of_when_it_is_decoded():
