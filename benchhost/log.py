@@ -50,16 +50,13 @@ _secrets: set[str] = set()
 class _Stderr:
     """Where the log goes. A reader that has gone, or a full disk, fails nobody who has something to say."""
 
-    def __init__(self) -> None:
-        self._stream = sys.stderr
-
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            self._stream.write(text)
+            sys.stderr.write(text)
 
     def flush(self) -> None:
         with contextlib.suppress(OSError):
-            self._stream.flush()
+            sys.stderr.flush()
 
 
 def configure(level: Level, format: Format) -> None:  # noqa: A002 - it is the name of the setting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Tests share the machine, so how long an example took says nothing about what was tested.
@@ -29,6 +31,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 DOUBLE = Path(__file__).resolve().parent / "models"
 KEY = "sk-double-0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def the_log_as_it_was() -> Iterator[None]:
+    """Undo what is set of the log by a command that is run in the process of the tests."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    structlog.reset_defaults()
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -373,7 +373,7 @@ def test_failures_end_with_3_and_are_told_by_class_with_one_example(benchhost, r
     said = benchhost(*ARITHMETIC, "--model", model, "--run-id", "gaps")
     assert said.code == 3
     assert "benchhost runs retry gaps" in said.out
-    assert said.out.count("holds no response to task") == 1
+    assert said.out.count("ModelRequestRefused") == 1
     assert re.search(r"bad_request +error +4 ", said.out)
     errors = benchhost("runs", "errors", "gaps", "--json").json["errors"]
     assert [(error["kind"], error["count"]) for error in errors] == [("bad_request", 4)]

@@ -457,7 +457,6 @@ async def test_a_sandbox_that_goes_away_ends_its_commands(provider, double):
 
 
 async def test_a_session_that_cannot_be_deleted_is_told_in_the_log(sandbox, double, caplog):
-    caplog.set_level("WARNING", logger="benchhost.sandbox.daytona")  # a command, in this process, sets its own
     double.faults.append(Fault("end_session", times=clients_module.TRIES, status=500))
     assert (await sandbox.run("true")).ok
     await eventually(lambda: "could not delete a session" in caplog.text)

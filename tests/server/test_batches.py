@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from benchhost.server.raw import DISCARD_FOR
+from benchhost.server.bodies import DISCARD_FOR
 from benchhost.testing import serving
 
 PATH = "/b/q/v1/evaluate-batch"
