@@ -89,11 +89,6 @@ class Reveal(Operation):
         return Answer(self.number, msgspec.json.encode({"public": public(value), "hidden": hidden, "placed": placed}))
 
 
-def _encoded(text: str) -> bytes:
-    """Encode a text as JSON, with a question mark for each half of a character that UTF-8 cannot say."""
-    return msgspec.json.encode(text.encode("utf-8", "replace").decode())
-
-
 class RetrieveTask(Operation):
     """Say in which sandbox a task is to be attempted."""
 
@@ -120,7 +115,16 @@ class EvaluationEnvironment(RetrieveTask):
     hook = "evaluation_environment"
 
 
-class CheckAuth(Operation):
+class _Decides(Operation):
+    """Say yes or no."""
+
+    def end(self, value: Any) -> Answer:
+        if not isinstance(value, bool):
+            raise self.wrong(value, "a bool")
+        return Answer(self.number, msgspec.json.encode(value))
+
+
+class CheckAuth(_Decides):
     """Decide whether a request may use the benchmark; the body is its headers in msgpack."""
 
     hook = "check_auth"
@@ -128,11 +132,6 @@ class CheckAuth(Operation):
     def begin(self) -> Any:
         headers = msgspec.msgpack.decode(self._body, type=dict[str, str])
         return self.ask(headers)
-
-    def end(self, value: Any) -> Answer:
-        if not isinstance(value, bool):
-            raise self.wrong(value, "a bool")
-        return Answer(self.number, msgspec.json.encode(value))
 
 
 class ResolveTenant(Operation):
@@ -149,18 +148,13 @@ class ResolveTenant(Operation):
         return Answer(self.number, b"null" if value is None else _encoded(value))
 
 
-class CheckDatasetAccess(Operation):
+class CheckDatasetAccess(_Decides):
     """Decide whether a tenant, who is the body, may use a dataset, whether there is one or not."""
 
     hook = "check_dataset_access"
 
     def begin(self) -> Any:
         return self.ask(self._body.decode(), self._dataset)
-
-    def end(self, value: Any) -> Answer:
-        if not isinstance(value, bool):
-            raise self.wrong(value, "a bool")
-        return Answer(self.number, msgspec.json.encode(value))
 
 
 OPERATIONS: dict[str, type[Operation]] = {
@@ -182,3 +176,8 @@ OPERATIONS: dict[str, type[Operation]] = {
     "score": ScoreOf,
 }
 """Every operation, by the name that a call carries."""
+
+
+def _encoded(text: str) -> bytes:
+    """Encode a text as JSON, with a question mark for each half of a character that UTF-8 cannot say."""
+    return msgspec.json.encode(text.encode("utf-8", "replace").decode())
